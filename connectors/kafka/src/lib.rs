@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod cluster;
+mod config;
+mod limit;
+mod offset;
+mod reader;
+mod reading;
+mod settings;
+mod shared;
+mod source;
+mod start;
+mod tracker;
+
+pub use config::KafkaConfig;
+pub use offset::{KafkaOffset, StartAt, StartingOffsets};
+pub use source::{Kafka, KafkaSource};
+
+/// Adds the connector.
+#[must_use]
+pub fn register(registry: tidegate_api::Registry) -> tidegate_api::Registry {
+    registry.source::<Kafka>()
+}

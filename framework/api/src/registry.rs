@@ -1,0 +1,221 @@
+//! `Registry`: the connectors that a binary knows. Built explicitly, no globals.
+//!
+//! ```text
+//! Registry::new().source::<Rate>().sink::<Console>()
+//! ```
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+
+use crate::batch_sink::BatchSinkAdapter;
+use crate::config::{ConfigDef, ConfigIssue, ConfigKey, Settings, nearest};
+use crate::connector::{BatchSinkConnector, ConnectorContext, SinkConnector, SourceConnector};
+use crate::erased::{DynSink, DynSource};
+use crate::error::{Error, Result};
+use crate::sink::SinkSpec;
+use crate::source::Payload;
+
+/// A [`SourceConnector`] with its types erased.
+#[async_trait]
+pub trait DynSourceConnector: Send + Sync {
+    /// The short name.
+    fn name(&self) -> &'static str;
+    /// All keys.
+    fn keys(&self) -> &'static [ConfigKey];
+    /// All that is wrong with the settings. No I/O.
+    fn validate(&self, settings: &Settings) -> Vec<ConfigIssue>;
+    /// What the source will deliver; `None` if the settings don't tell. No I/O.
+    fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload>;
+    /// The `value.format` to use where the user gave none.
+    fn value_format(&self, settings: &Settings) -> Option<&'static str>;
+    /// Builds the source.
+    async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>>;
+}
+
+/// A [`SinkConnector`] or [`BatchSinkConnector`] with its types erased.
+#[async_trait]
+pub trait DynSinkConnector: Send + Sync {
+    /// The short name.
+    fn name(&self) -> &'static str;
+    /// All keys.
+    fn keys(&self) -> &'static [ConfigKey];
+    /// All that is wrong with the settings; with `spec` also for these rows. No I/O.
+    fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue>;
+    /// Builds the sink.
+    async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>>;
+}
+
+/// The connectors that a binary knows, by short name.
+#[derive(Clone, Default)]
+pub struct Registry {
+    sources: BTreeMap<&'static str, Arc<dyn DynSourceConnector>>,
+    sinks: BTreeMap<&'static str, Arc<dyn DynSinkConnector>>,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind of source; a later one of the same name replaces it.
+    #[must_use]
+    pub fn source<C: SourceConnector>(mut self) -> Self {
+        self.sources.insert(C::NAME, Arc::new(TypedSource::<C>(PhantomData)));
+        self
+    }
+
+    /// Adds a kind of sink; a later one of the same name replaces it.
+    #[must_use]
+    pub fn sink<C: SinkConnector>(mut self) -> Self {
+        self.sinks.insert(C::NAME, Arc::new(TypedSink::<C>(PhantomData)));
+        self
+    }
+
+    /// Adds a kind of sink that takes each epoch in one call.
+    #[must_use]
+    pub fn batch_sink<C: BatchSinkConnector>(mut self) -> Self {
+        self.sinks.insert(C::NAME, Arc::new(TypedBatchSink::<C>(PhantomData)));
+        self
+    }
+
+    /// Adds a source connector that is already erased (one that holds shared data, as the memory source of tests does).
+    #[must_use]
+    pub fn with_source(mut self, connector: Arc<dyn DynSourceConnector>) -> Self {
+        self.sources.insert(connector.name(), connector);
+        self
+    }
+
+    /// Adds a sink connector that is already erased.
+    #[must_use]
+    pub fn with_sink(mut self, connector: Arc<dyn DynSinkConnector>) -> Self {
+        self.sinks.insert(connector.name(), connector);
+        self
+    }
+
+    /// All kinds of sources, by name.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<dyn DynSourceConnector>> {
+        self.sources.values()
+    }
+
+    /// All kinds of sinks, by name.
+    pub fn sinks(&self) -> impl Iterator<Item = &Arc<dyn DynSinkConnector>> {
+        self.sinks.values()
+    }
+
+    /// The source connector named `class`.
+    ///
+    /// # Errors
+    /// `Config`, listing the choices.
+    pub fn find_source(&self, class: &str) -> Result<Arc<dyn DynSourceConnector>> {
+        find(&self.sources, "source", class)
+    }
+
+    /// The sink connector named `class`.
+    ///
+    /// # Errors
+    /// `Config`, listing the choices.
+    pub fn find_sink(&self, class: &str) -> Result<Arc<dyn DynSinkConnector>> {
+        find(&self.sinks, "sink", class)
+    }
+}
+
+fn find<T: ?Sized>(known: &BTreeMap<&'static str, Arc<T>>, role: &str, class: &str) -> Result<Arc<T>> {
+    known.get(class.to_ascii_lowercase().as_str()).cloned().ok_or_else(|| {
+        let hint = nearest(class, known.keys().copied()).map(|it| format!("; did you mean '{it}'?"));
+        let names: Vec<_> = known.keys().copied().collect();
+        let hint = hint.unwrap_or_default();
+        Error::config(format!("connector.class '{class}' is not a {role} ({}){hint}", names.join(", ")))
+    })
+}
+
+struct TypedSource<C>(PhantomData<fn() -> C>);
+struct TypedSink<C>(PhantomData<fn() -> C>);
+struct TypedBatchSink<C>(PhantomData<fn() -> C>);
+
+/// The issues as one `Config` error.
+fn refused(issues: &[ConfigIssue]) -> Error {
+    let all: Vec<_> = issues.iter().map(ToString::to_string).collect();
+    Error::config(all.join("; "))
+}
+
+#[async_trait]
+impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+    fn keys(&self) -> &'static [ConfigKey] {
+        C::Config::keys()
+    }
+    fn validate(&self, settings: &Settings) -> Vec<ConfigIssue> {
+        C::Config::parse(settings).map_or_else(|issues| issues, |config| C::validate(&config))
+    }
+    fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload> {
+        C::Config::parse(settings).ok().and_then(|config| C::payload(&config, declared))
+    }
+    fn value_format(&self, settings: &Settings) -> Option<&'static str> {
+        C::Config::parse(settings).ok().and_then(|config| C::value_format(&config))
+    }
+    async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>> {
+        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
+        let issues = C::validate(&config);
+        if !issues.is_empty() {
+            return Err(refused(&issues));
+        }
+        Ok(Box::new(C::build(config, ctx).await?))
+    }
+}
+
+#[async_trait]
+impl<C: SinkConnector> DynSinkConnector for TypedSink<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+    fn keys(&self) -> &'static [ConfigKey] {
+        C::Config::keys()
+    }
+    fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue> {
+        match (C::Config::parse(settings), spec) {
+            (Err(issues), _) => issues,
+            (Ok(config), Some(spec)) => C::accepts(&config, spec),
+            (Ok(_), None) => Vec::new(),
+        }
+    }
+    async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
+        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
+        let issues = C::accepts(&config, spec);
+        if !issues.is_empty() {
+            return Err(refused(&issues));
+        }
+        Ok(Box::new(C::build(config, spec, ctx).await?))
+    }
+}
+
+#[async_trait]
+impl<C: BatchSinkConnector> DynSinkConnector for TypedBatchSink<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+    fn keys(&self) -> &'static [ConfigKey] {
+        C::Config::keys()
+    }
+    fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue> {
+        match (C::Config::parse(settings), spec) {
+            (Err(issues), _) => issues,
+            (Ok(config), Some(spec)) => C::accepts(&config, spec),
+            (Ok(_), None) => Vec::new(),
+        }
+    }
+    async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
+        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
+        let issues = C::accepts(&config, spec);
+        if !issues.is_empty() {
+            return Err(refused(&issues));
+        }
+        Ok(Box::new(BatchSinkAdapter::new(C::NAME, C::build(config, spec, ctx).await?)))
+    }
+}

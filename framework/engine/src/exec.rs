@@ -1,0 +1,88 @@
+//! Running a physical piece again each epoch: its leaves take their rows from the task context.
+
+pub(crate) mod leaf;
+pub(crate) mod watermark;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, execution_plan::reset_plan_states};
+use futures::TryStreamExt;
+use tidegate_api::Result;
+use tidegate_epoch::EventTimes;
+
+pub(crate) use leaf::{LeafExec, LeafId};
+
+use crate::error::from_datafusion;
+
+/// Rows of the static sources, by index; the same for the whole epoch.
+pub(crate) type Statics = Arc<BTreeMap<usize, Vec<RecordBatch>>>;
+
+/// What the leaves of a piece deliver in one run: the rows of one leaf, the static tables, and nothing for the rest.
+pub(crate) struct RunInput {
+    pub(crate) leaf: LeafId,
+    pub(crate) rows: Vec<RecordBatch>,
+    pub(crate) statics: Statics,
+    pub(crate) times: Arc<TimesSeen>,
+}
+
+/// Event times seen by the watermark nodes in an epoch, by node.
+#[derive(Default)]
+pub(crate) struct TimesSeen(Mutex<BTreeMap<Arc<str>, EventTimes>>);
+
+impl TimesSeen {
+    pub(crate) fn add(&self, node: &Arc<str>, times: EventTimes) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = all.entry(node.clone()).or_default();
+        *entry = entry.merge(times);
+    }
+
+    pub(crate) fn of(&self, node: &str) -> EventTimes {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(node).copied().unwrap_or_default()
+    }
+}
+
+/// Runs pieces: a task context to copy for each run.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    base: Arc<TaskContext>,
+}
+
+impl Runner {
+    pub(crate) fn new(base: Arc<TaskContext>) -> Self {
+        Self { base }
+    }
+
+    /// Runs `plan` with `input` and returns its rows; empty batches are left out.
+    ///
+    /// Each run works on a reset copy: `execute` on the same nodes would add to their metrics for ever.
+    pub(crate) async fn run(&self, plan: &Arc<dyn ExecutionPlan>, input: RunInput) -> Result<Vec<RecordBatch>> {
+        let config = self.base.session_config().clone().with_extension(Arc::new(input));
+        let context = TaskContext::new(
+            None,
+            self.base.session_id(),
+            config,
+            self.base.scalar_functions().clone(),
+            self.base.higher_order_functions().clone(),
+            self.base.aggregate_functions().clone(),
+            self.base.window_functions().clone(),
+            self.base.runtime_env(),
+        );
+        let context = Arc::new(context);
+        let plan = reset_plan_states(plan.clone()).map_err(from_datafusion)?;
+        let mut rows = Vec::new();
+        // One after the other, so that the order of rows is the order of the input.
+        for partition in 0..plan.output_partitioning().partition_count() {
+            let mut stream = plan.execute(partition, context.clone()).map_err(from_datafusion)?;
+            while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+                if batch.num_rows() > 0 {
+                    rows.push(batch);
+                }
+            }
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod decode;
+mod error;
+mod exec;
+mod operators;
+mod plan;
+mod program;
+pub mod spec;
+mod split_task;
+mod start;
+mod statics;
+
+pub use plan::{Problem, QueryPlan, plan};
+pub use spec::{
+    QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode, ViewSpec, WatermarkSpec,
+};
+pub use start::Environment;

@@ -1,0 +1,4 @@
+//! Stateful operators: each keeps its state between epochs and emits rows when an epoch's input is complete.
+
+pub(crate) mod aggregate;
+pub(crate) mod shape;

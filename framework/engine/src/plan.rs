@@ -1,0 +1,247 @@
+//! From a `QuerySpec` to a `QueryPlan`: everything that can be known without touching an outside system.
+
+pub(crate) mod cut;
+pub(crate) mod explain;
+pub(crate) mod physical;
+pub(crate) mod stage_leaf;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_schema::{Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
+use tidegate_api::{Changes, OutputMode, Payload, Registry, SinkSpec};
+use tidegate_epoch::{Trigger, WatermarkNode};
+use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
+
+use crate::decode::Decoding;
+use crate::exec::Runner;
+use crate::spec::{QuerySpec, SinkInput, SinkPart, SourceSpec};
+use cut::{Graph, GraphBuilder};
+use physical::PiecePlanner;
+
+/// Something that is wrong with a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where: `sources.clicks`, `views.joined`, `sinks.table` …
+    pub place: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// A source, with what the plan settled about it.
+pub(crate) struct PlannedSource {
+    pub(crate) spec: SourceSpec,
+    pub(crate) connector: Arc<dyn DynSourceConnector>,
+    pub(crate) decoding: Decoding,
+    /// The columns that the query uses, in the order of the declared ones.
+    pub(crate) used: SchemaRef,
+}
+
+/// A sink, with what the plan settled about it.
+pub(crate) struct PlannedSink {
+    pub(crate) part: SinkPart,
+    pub(crate) connector: Arc<dyn DynSinkConnector>,
+    pub(crate) spec: SinkSpec,
+    /// The optimised plan.
+    pub(crate) plan: LogicalPlan,
+}
+
+/// A query that can start.
+pub struct QueryPlan {
+    pub(crate) spec: QuerySpec,
+    pub(crate) sources: Vec<PlannedSource>,
+    pub(crate) sinks: Vec<PlannedSink>,
+    pub(crate) graph: Graph,
+    pub(crate) watermarks: Vec<WatermarkNode>,
+    pub(crate) runner: Runner,
+    pub(crate) epoch_clock: Arc<EpochClock>,
+}
+
+/// Plans a query. Touches no outside system.
+///
+/// # Errors
+/// All problems that were found, at least one.
+pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let epoch_clock = Arc::new(EpochClock::default());
+    let mut planner = Planner::new(epoch_clock.clone());
+    let sources = plan_sources(&spec, registry, &mut planner, &mut problems);
+    for view in &spec.views {
+        let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
+        problems.take(format!("views.{}", view.name), planner.add_view(&view.name, &view.sql, watermark));
+    }
+    // A sink's plan over a source or view that is wrong would only repeat what is wrong there.
+    let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
+    let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
+    problems.finish()?;
+    let names = spec.sources.iter().map(|it| it.name.clone()).collect();
+    let pieces = PiecePlanner::new(planner.session_state().clone(), names);
+    let mut builder = GraphBuilder::new(&pieces);
+    let mut sinks = Vec::new();
+    for (at, ((part, plan), connector)) in
+        spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
+    {
+        let added = builder.add_sink(at, plan.clone(), part.mode).await;
+        if let Some(schema) = problems.take(format!("sinks.{}", part.name), added) {
+            let spec = sink_spec(&schema, part.mode);
+            for issue in connector.validate(&part.settings, Some(&spec)) {
+                problems.add(format!("sinks.{}", part.name), issue);
+            }
+            sinks.push(PlannedSink { part: part.clone(), connector, spec, plan });
+        }
+    }
+    let graph = builder.finish();
+    if matches!(spec.options.trigger, Trigger::Continuous(_)) && !graph.stages.is_empty() {
+        problems.add("trigger", "an aggregation does not run with the continuous trigger; use an interval");
+    }
+    problems.finish()?;
+    let watermarks = watermark_nodes(&sinks);
+    let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks)).collect();
+    let runner = Runner::new(planner.session_state().task_ctx());
+    Ok(QueryPlan { spec, sources, sinks, graph, watermarks, runner, epoch_clock })
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, place: impl Into<String>, message: impl fmt::Display) {
+        let problem = Problem { place: place.into(), message: message.to_string() };
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
+    }
+
+    fn take<T, E: fmt::Display>(&mut self, place: impl Into<String>, result: Result<T, E>) -> Option<T> {
+        result.map_err(|e| self.add(place, e)).ok()
+    }
+
+    fn finish(&mut self) -> Result<(), Vec<Problem>> {
+        if self.0.is_empty() { Ok(()) } else { Err(std::mem::take(&mut self.0)) }
+    }
+}
+
+fn plan_sources(
+    spec: &QuerySpec,
+    registry: &Registry,
+    planner: &mut Planner,
+    problems: &mut Problems,
+) -> Vec<Option<PlannedSource>> {
+    let mut planned = Vec::new();
+    for source in &spec.sources {
+        let place = format!("sources.{}", source.name);
+        planned.push(
+            plan_source(source, registry, planner)
+                .map_err(|all| {
+                    all.into_iter().for_each(|message| problems.add(&place, message));
+                })
+                .ok(),
+        );
+    }
+    planned
+}
+
+fn plan_source(source: &SourceSpec, registry: &Registry, planner: &mut Planner) -> Result<PlannedSource, Vec<String>> {
+    let one = |message: String| vec![message];
+    let connector = registry.find_source(&source.connector).map_err(|e| one(e.to_string()))?;
+    let issues: Vec<_> = connector.validate(&source.settings).iter().map(ToString::to_string).collect();
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let payload = connector.payload(&source.settings, source.schema.as_ref());
+    let payload = payload.or_else(|| source.schema.clone().map(Payload::Rows));
+    let payload = payload.ok_or_else(|| one("schema: missing; this source needs declared columns".to_owned()))?;
+    let default = connector.value_format(&source.settings);
+    let (decoding, schema) = Decoding::plan(source, &payload, default).map_err(one)?;
+    let kind = if source.is_static { TableKind::Static } else { TableKind::Stream };
+    let watermark = source.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
+    planner.add_source(&source.name, schema.clone(), kind, watermark).map_err(|e| one(e.to_string()))?;
+    Ok(PlannedSource { spec: source.clone(), connector, decoding, used: schema })
+}
+
+fn plan_sinks(spec: &QuerySpec, planner: &Planner, problems: &mut Problems) -> Vec<LogicalPlan> {
+    let mut plans = Vec::new();
+    for sink in &spec.sinks {
+        let place = format!("sinks.{}", sink.name);
+        let plan = match &sink.input {
+            SinkInput::Sql(sql) => planner.plan(sql),
+            SinkInput::From(name) => planner.table(name),
+        };
+        let Some(plan) = problems.take(&place, plan) else { continue };
+        if let Err(refusals) = tidegate_sql::check(&plan, sink.mode) {
+            refusals.iter().for_each(|it| problems.add(&place, &it.message));
+            continue;
+        }
+        plans.extend(problems.take(&place, planner.optimize(plan)));
+    }
+    plans
+}
+
+fn sink_connector(part: &SinkPart, registry: &Registry, problems: &mut Problems) -> Option<Arc<dyn DynSinkConnector>> {
+    let place = format!("sinks.{}", part.name);
+    let connector = problems.take(&place, registry.find_sink(&part.connector))?;
+    for issue in connector.validate(&part.settings, None) {
+        problems.add(&place, issue);
+    }
+    Some(connector)
+}
+
+/// The rows of a sink, without the marks that planning leaves on columns.
+fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
+    let changes = if mode == OutputMode::Update { Changes::Upsert } else { Changes::Append };
+    SinkSpec { schema: without_marks(schema), mode, keys: Vec::new(), changes, tasks: 1 }
+}
+
+/// The watermarks in the sinks' plans, each once, in the order in which they are met.
+fn watermark_nodes(sinks: &[PlannedSink]) -> Vec<WatermarkNode> {
+    let mut found: Vec<WatermarkNode> = Vec::new();
+    for sink in sinks {
+        // The visitor does not fail.
+        let _ = sink.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::Extension(it) = node
+                && let Some(node) = it.node.as_any().downcast_ref::<tidegate_sql::WatermarkNode>()
+                && found.iter().all(|it| it.id != node.id)
+            {
+                found.push(WatermarkNode { id: node.id.clone(), delay_ms: node.delay_ms });
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+    found
+}
+
+/// The columns without the metadata that planning traces event time with.
+fn without_marks(schema: &SchemaRef) -> SchemaRef {
+    let plain = schema.fields().iter().map(|it| Arc::new(it.as_ref().clone().with_metadata(HashMap::new())));
+    Arc::new(Schema::new(plain.collect::<Vec<_>>()))
+}
+
+/// Narrows a source to the columns that any sink's plan reads.
+fn with_used_columns(mut source: PlannedSource, sinks: &[PlannedSink]) -> PlannedSource {
+    let mut used = BTreeSet::new();
+    for sink in sinks {
+        // The visitor does not fail.
+        let _ = sink.plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && let Some(table) = scan.source.downcast_ref::<SourceTable>()
+                && *table.name == *source.spec.name
+            {
+                used.extend(scan.projected_schema.fields().iter().map(|it| it.name().clone()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+    let fields = source.used.fields().iter().filter(|it| used.contains(it.name())).cloned();
+    source.used = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    source
+}

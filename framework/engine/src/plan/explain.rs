@@ -1,0 +1,71 @@
+//! `explain`: a query's plan as text for people.
+
+use std::fmt::Write;
+
+use datafusion::physical_plan::displayable;
+
+use super::QueryPlan;
+use super::cut::Target;
+use crate::exec::leaf::Emission;
+
+impl QueryPlan {
+    /// Sources, operators, state, watermarks, and what each sink gets.
+    pub fn explain(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = self.write_to(&mut text);
+        text
+    }
+
+    fn write_to(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "query {}", self.spec.name)?;
+        writeln!(text, "trigger: {}", self.spec.options.trigger)?;
+        writeln!(text, "checkpoint: {}", self.spec.options.checkpoint.display())?;
+        for source in &self.sources {
+            let kind = if source.spec.is_static { "static table" } else { "stream" };
+            let columns: Vec<_> = source.used.fields().iter().map(|it| it.name().as_str()).collect();
+            writeln!(
+                text,
+                "source {} ({}, {kind}): reads {}",
+                source.spec.name,
+                source.spec.connector,
+                columns.join(", ")
+            )?;
+        }
+        for node in &self.watermarks {
+            writeln!(text, "watermark on {}: {} ms behind the largest event time", node.id, node.delay_ms)?;
+        }
+        self.write_stages(text)?;
+        for (at, sink) in self.sinks.iter().enumerate() {
+            let effort = if sink.part.best_effort { ", best effort" } else { "" };
+            writeln!(text, "sink {} ({}, {} mode{effort})", sink.part.name, sink.part.connector, sink.spec.mode)?;
+            for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Sink(at)) {
+                write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_stages(&self, text: &mut String) -> std::fmt::Result {
+        for (at, stage) in self.graph.stages.iter().enumerate() {
+            let emits: Vec<_> = stage
+                .emissions
+                .iter()
+                .map(|it| match it {
+                    Emission::Closed => "groups that the watermark closes (append)",
+                    Emission::Changed => "groups that changed (update)",
+                    Emission::Whole => "all groups (complete)",
+                })
+                .collect();
+            writeln!(text, "stage {at}: state '{}', emits {}", stage.spec.name, emits.join(" and "))?;
+            for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Stage(at)) {
+                write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn indented(plan: &str) -> String {
+    plan.lines().map(|line| format!("    {line}\n")).collect()
+}

@@ -1,0 +1,264 @@
+//! `QueryProgram`: what an epoch computes, as the epoch loop's `Program`.
+//!
+//! An epoch runs in two steps. While input comes, each split runs side by side through the pieces that read it; rows of
+//! stateless sinks leave in split order. When the input is complete, the stages run upstream first, each feeding the
+//! pieces above it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use tidegate_api::{Clock, Error, Result};
+use tidegate_epoch::{
+    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput, WatermarkNode,
+};
+use tidegate_sql::EpochClock;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::decode::Decoding;
+use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::operators::aggregate::{Aggregate, OperatorEpoch};
+use crate::plan::cut::{Piece, Target};
+use crate::split_task::{CHUNKS_AHEAD, SinkRows, SplitPieces, SplitResult, SplitRun, SplitTask};
+use crate::statics::{StaticInput, read_all};
+
+/// A streaming source as the program sees it.
+pub(crate) struct StreamInput {
+    /// Its index among all sources of the query.
+    pub(crate) at: usize,
+    pub(crate) decoding: Decoding,
+    /// The columns that the query uses.
+    pub(crate) schema: SchemaRef,
+}
+
+/// The query, ready to run epochs.
+pub(crate) struct QueryProgram {
+    pub(crate) streams: Vec<StreamInput>,
+    pub(crate) statics: Vec<StaticInput>,
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) stages: Vec<Aggregate>,
+    pub(crate) watermarks: Vec<WatermarkNode>,
+    pub(crate) runner: Runner,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) epoch_clock: Arc<EpochClock>,
+    /// Splits that run side by side.
+    pub(crate) tasks: usize,
+}
+
+/// A split that runs: its rows for sinks, and its end.
+struct Running {
+    sinks: mpsc::Receiver<SinkRows>,
+    end: AbortOnDrop,
+    source: usize,
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop(JoinHandle<Result<SplitResult>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What the splits of an epoch came to.
+struct Gathered {
+    partials: BTreeMap<usize, Vec<RecordBatch>>,
+    source_rows: Vec<u64>,
+}
+
+impl QueryProgram {
+    /// Runs all splits, at most `tasks` side by side; takes their results in input order.
+    async fn read_input(
+        &self,
+        sources: Vec<SourceInput>,
+        statics: &Statics,
+        times: &Arc<TimesSeen>,
+        outputs: &mut Outputs,
+    ) -> Result<Gathered> {
+        let mut gathered = Gathered { partials: BTreeMap::new(), source_rows: vec![0; sources.len()] };
+        let mut waiting: VecDeque<(usize, SplitInput)> = VecDeque::new();
+        for (source, input) in sources.into_iter().enumerate() {
+            waiting.extend(input.splits.into_iter().map(|split| (source, split)));
+        }
+        let mut running: VecDeque<Running> = VecDeque::new();
+        loop {
+            while running.len() < self.tasks.max(1) {
+                let Some((source, split)) = waiting.pop_front() else { break };
+                running.push_back(self.spawn(source, split, statics, times)?);
+            }
+            let Some(mut first) = running.pop_front() else { return Ok(gathered) };
+            while let Some((sink, rows)) = first.sinks.recv().await {
+                outputs.write(sink, rows).await?;
+            }
+            let ended = (&mut first.end.0).await;
+            let result = ended.map_err(|e| Error::internal("a split's task broke off").because(e))??;
+            for (stage, rows) in result.partials {
+                gathered.partials.entry(stage).or_default().extend(rows);
+            }
+            if let Some(rows) = gathered.source_rows.get_mut(first.source) {
+                *rows += result.rows;
+            }
+        }
+    }
+
+    fn spawn(&self, source: usize, split: SplitInput, statics: &Statics, times: &Arc<TimesSeen>) -> Result<Running> {
+        let stream = self.streams.get(source).ok_or_else(|| Error::internal(format!("no source {source}")))?;
+        let leaf = LeafId::Source(stream.at);
+        let (to_sinks, sinks) = mpsc::channel(CHUNKS_AHEAD);
+        let run = SplitRun {
+            leaf,
+            pieces: self.pieces_of(leaf),
+            runner: self.runner.clone(),
+            statics: statics.clone(),
+            times: times.clone(),
+            sinks: to_sinks,
+        };
+        let task = SplitTask { rows: split.rows, decoder: stream.decoding.decoder(&stream.schema)?, run };
+        Ok(Running { sinks, end: AbortOnDrop(tokio::spawn(task.run())), source })
+    }
+
+    /// The pieces that read a leaf.
+    fn pieces_of(&self, leaf: LeafId) -> SplitPieces {
+        let mut to_stages = Vec::new();
+        let mut to_sinks = Vec::new();
+        for piece in self.pieces.iter().filter(|it| it.leaves.contains(&leaf)) {
+            match piece.target {
+                Target::Stage(at) => {
+                    let merge = self.stages.get(at).map(Aggregate::merge_plan);
+                    to_stages.extend(merge.map(|merge| (at, piece.plan.clone(), merge)));
+                }
+                Target::Sink(at) => to_sinks.push((at, piece.plan.clone())),
+            }
+        }
+        SplitPieces { to_stages: Arc::new(to_stages), to_sinks: Arc::new(to_sinks) }
+    }
+
+    /// Runs the stages, upstream first, and the pieces above them.
+    async fn run_stages(
+        &mut self,
+        mut partials: BTreeMap<usize, Vec<RecordBatch>>,
+        ctx: StageContext,
+        outputs: &mut Outputs,
+    ) -> Result<Vec<tidegate_epoch::OperatorNumbers>> {
+        let mut numbers = Vec::new();
+        for at in 0..self.stages.len() {
+            let Some(stage) = self.stages.get_mut(at) else { break };
+            let epoch = OperatorEpoch {
+                runner: &self.runner,
+                clock: self.clock.as_ref(),
+                late_us: ctx.late_us,
+                evict_us: ctx.evict_us,
+                with_data: ctx.with_data,
+            };
+            let (emitted, its) = stage.epoch(partials.remove(&at).unwrap_or_default(), &epoch).await?;
+            numbers.push(its);
+            for (emission, rows) in emitted {
+                if rows.is_empty() {
+                    continue;
+                }
+                let pieces = self.pieces_of(LeafId::Stage(at, emission));
+                let input = |rows| RunInput {
+                    leaf: LeafId::Stage(at, emission),
+                    rows,
+                    statics: ctx.statics.clone(),
+                    times: ctx.times.clone(),
+                };
+                for (target, plan, _) in pieces.to_stages.iter() {
+                    let made = self.runner.run(plan, input(rows.clone())).await?;
+                    partials.entry(*target).or_default().extend(made);
+                }
+                for (sink, plan) in pieces.to_sinks.iter() {
+                    for made in self.runner.run(plan, input(rows.clone())).await? {
+                        outputs.write(*sink, made).await?;
+                    }
+                }
+            }
+        }
+        // Downstream first, as Spark lists them.
+        numbers.reverse();
+        Ok(numbers)
+    }
+}
+
+struct StageContext {
+    late_us: Option<i64>,
+    evict_us: Option<i64>,
+    with_data: bool,
+    statics: Statics,
+    times: Arc<TimesSeen>,
+}
+
+fn to_us(ms: i64) -> i64 {
+    ms.saturating_mul(1000)
+}
+
+#[async_trait]
+impl Program for QueryProgram {
+    fn watermarks(&self) -> Vec<WatermarkNode> {
+        self.watermarks.clone()
+    }
+
+    async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
+        self.epoch_clock.set_us(to_us(input.epoch.time_ms));
+        let statics = read_all(&mut self.statics).await?;
+        let times = Arc::new(TimesSeen::default());
+        let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
+        let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
+        let ctx = StageContext {
+            late_us: input.late_watermark_ms.map(to_us),
+            evict_us: input.epoch.watermark_ms.map(to_us),
+            with_data,
+            statics,
+            times: times.clone(),
+        };
+        let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
+        let event_times = self.watermarks.iter().map(|node| times.of(&node.id)).collect();
+        Ok(EpochNumbers { event_times, operators, source_rows: gathered.source_rows })
+    }
+
+    fn delta(&self) -> Result<Vec<OperatorDelta>> {
+        self.stages.iter().filter_map(|it| it.delta().transpose()).collect()
+    }
+
+    fn seal(&mut self) {
+        self.stages.iter_mut().for_each(Aggregate::seal);
+    }
+
+    fn discard(&mut self) {
+        self.stages.iter_mut().for_each(Aggregate::discard);
+    }
+
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+        for state in &snapshot {
+            self.stage_named(&state.operator)?.load(state)?;
+        }
+        for delta in deltas.iter().flatten() {
+            self.stage_named(&delta.operator)?.apply(delta)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
+        self.stages.iter().map(Aggregate::snapshot).collect()
+    }
+
+    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
+        next_ms > used_ms && self.stages.iter().any(|it| !it.is_complete())
+    }
+}
+
+impl QueryProgram {
+    fn stage_named(&mut self, name: &str) -> Result<&mut Aggregate> {
+        let names: Vec<_> = self.stages.iter().map(|it| it.name().to_string()).collect();
+        self.stages.iter_mut().find(|it| **it.name() == *name).ok_or_else(|| {
+            let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Error::config(format!(
+                "the checkpoint has state of operator '{name}', which this query lacks; it has {found}"
+            ))
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! What a query is, as the runtime or the Rust builder says it: sources, views, sinks and options. Plain data.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arrow_schema::SchemaRef;
+use tidegate_api::{OutputMode, Settings};
+use tidegate_epoch::{Trigger, WatermarkPolicy};
+
+/// A whole query.
+#[derive(Clone, Debug)]
+pub struct QuerySpec {
+    /// Its name; unique among running queries.
+    pub name: String,
+    /// Where rows come from. Names are unique without regard to case, over sources and views.
+    pub sources: Vec<SourceSpec>,
+    /// Named queries over sources and earlier views.
+    pub views: Vec<ViewSpec>,
+    /// Where rows go.
+    pub sinks: Vec<SinkPart>,
+    /// Everything else.
+    pub options: QueryOptions,
+}
+
+/// One source of a query.
+#[derive(Clone, Debug)]
+pub struct SourceSpec {
+    /// The table's name in SQL.
+    pub name: String,
+    /// `connector.class`.
+    pub connector: String,
+    /// The connector's own settings.
+    pub settings: Settings,
+    /// How records become rows (`value.format`); absent: as the connector says.
+    pub format: Option<ValueFormat>,
+    /// What to do with a record that can't be decoded (`value.mode`).
+    pub mode: ValueMode,
+    /// The declared columns (`schema`).
+    pub schema: Option<SchemaRef>,
+    /// The event-time column (`watermark`).
+    pub watermark: Option<WatermarkSpec>,
+    /// Read whole in each epoch (`static`).
+    pub is_static: bool,
+}
+
+/// How a record's value becomes columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueFormat {
+    /// Not at all: the source's own columns.
+    Raw,
+    /// A JSON document a record, by the declared schema.
+    Json,
+    /// One column `value` STRING.
+    Text,
+}
+
+/// What to do with a record that can't be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ValueMode {
+    /// A malformed document gives nulls, a wrong field null (Spark: `PERMISSIVE`).
+    #[default]
+    Permissive,
+    /// The query fails (Spark: `FAILFAST`).
+    Fail,
+    /// The record is left out (Spark: `DROPMALFORMED`).
+    Drop,
+}
+
+/// A watermark as declared: `{ column: ts, delay: 10 minutes }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkSpec {
+    /// The event-time column.
+    pub column: String,
+    /// The delay as written; read by the planner, which refuses a negative one.
+    pub delay: String,
+}
+
+/// A named query.
+#[derive(Clone, Debug)]
+pub struct ViewSpec {
+    /// The table's name in SQL.
+    pub name: String,
+    /// The query.
+    pub sql: String,
+    /// The event-time column.
+    pub watermark: Option<WatermarkSpec>,
+}
+
+/// One sink of a query.
+#[derive(Clone, Debug)]
+pub struct SinkPart {
+    /// Its name: part of the writer id.
+    pub name: String,
+    /// `connector.class`.
+    pub connector: String,
+    /// The connector's own settings.
+    pub settings: Settings,
+    /// Which rows it gets.
+    pub mode: OutputMode,
+    /// What it gets.
+    pub input: SinkInput,
+    /// Its failure never holds up the others (`best.effort`).
+    pub best_effort: bool,
+}
+
+/// What a sink reads.
+#[derive(Clone, Debug)]
+pub enum SinkInput {
+    /// A query over sources and views.
+    Sql(String),
+    /// A source or view as it is.
+    From(String),
+}
+
+/// Settings of the query itself, with their defaults.
+#[derive(Clone, Debug)]
+pub struct QueryOptions {
+    /// The checkpoint folder (`checkpoint.location`).
+    pub checkpoint: PathBuf,
+    /// Where relative paths of connectors begin.
+    pub data_dir: PathBuf,
+    /// `trigger`.
+    pub trigger: Trigger,
+    /// `watermark.policy`, for a query without checkpoint.
+    pub watermark_policy: WatermarkPolicy,
+    /// `no.data.epochs`.
+    pub no_data_epochs: bool,
+    /// `max.rows.per.epoch`, by source.
+    pub max_rows_per_epoch: Option<u64>,
+    /// `max.bytes.per.epoch`, by source.
+    pub max_bytes_per_epoch: Option<u64>,
+    /// `min.epochs.to.retain`.
+    pub min_epochs_to_retain: u64,
+    /// `shutdown.timeout`.
+    pub shutdown_timeout: Duration,
+    /// `tasks.max`: splits read side by side; 0: one a core.
+    pub tasks_max: usize,
+    /// `on.end: flush`: the last epoch of available-now takes the watermark to the end of time.
+    pub flush_on_end: bool,
+}
+
+impl QueryOptions {
+    /// The defaults, with the checkpoint in `checkpoint`.
+    pub fn new(checkpoint: impl Into<PathBuf>) -> Self {
+        Self {
+            checkpoint: checkpoint.into(),
+            data_dir: PathBuf::from("."),
+            trigger: Trigger::Default,
+            watermark_policy: WatermarkPolicy::Min,
+            no_data_epochs: true,
+            max_rows_per_epoch: None,
+            max_bytes_per_epoch: None,
+            min_epochs_to_retain: 100,
+            shutdown_timeout: Duration::from_secs(30),
+            tasks_max: 0,
+            flush_on_end: false,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! One split of a source, from bytes to partial aggregates: read, decode, run the pieces that read it, chunk by chunk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::TryStreamExt;
+use tidegate_api::{BatchStream, Error, Result};
+use tokio::sync::mpsc;
+
+use crate::decode::RowDecoder;
+use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::operators::aggregate::merge_with;
+
+/// Partial rows of one stage are merged when there are more than this, so that a long epoch with few keys stays small.
+const MERGE_ABOVE_ROWS: usize = 1 << 17;
+
+/// Chunks that a split may be ahead of the sinks.
+pub(crate) const CHUNKS_AHEAD: usize = 4;
+
+/// Rows for a sink.
+pub(crate) type SinkRows = (usize, RecordBatch);
+
+/// What a split's rows run through.
+#[derive(Clone)]
+pub(crate) struct SplitPieces {
+    /// Plans that make partial rows, with their stage and the plan that merges them.
+    pub(crate) to_stages: Arc<Vec<(usize, Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>)>>,
+    /// Plans that make rows for sinks.
+    pub(crate) to_sinks: Arc<Vec<(usize, Arc<dyn ExecutionPlan>)>>,
+}
+
+/// What a split came to.
+pub(crate) struct SplitResult {
+    /// Partial rows by stage.
+    pub(crate) partials: BTreeMap<usize, Vec<RecordBatch>>,
+    /// Rows read.
+    pub(crate) rows: u64,
+}
+
+/// One split on its way.
+pub(crate) struct SplitTask {
+    pub(crate) rows: BatchStream,
+    pub(crate) decoder: RowDecoder,
+    pub(crate) run: SplitRun,
+}
+
+/// What a split runs with.
+pub(crate) struct SplitRun {
+    pub(crate) leaf: LeafId,
+    pub(crate) pieces: SplitPieces,
+    pub(crate) runner: Runner,
+    pub(crate) statics: Statics,
+    pub(crate) times: Arc<TimesSeen>,
+    pub(crate) sinks: mpsc::Sender<SinkRows>,
+}
+
+impl SplitTask {
+    pub(crate) async fn run(mut self) -> Result<SplitResult> {
+        let mut result = SplitResult { partials: BTreeMap::new(), rows: 0 };
+        while let Some(batch) = self.rows.try_next().await? {
+            result.rows += batch.num_rows() as u64;
+            let chunk = self.decoder.decode(&batch)?;
+            drop(batch);
+            self.run.to_stages(&chunk, &mut result).await?;
+            self.run.to_sinks(chunk).await?;
+        }
+        Ok(result)
+    }
+}
+
+impl SplitRun {
+    async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
+        for (stage, plan, merge) in self.pieces.to_stages.iter() {
+            let partial = self.runner.run(plan, self.input(chunk.clone())).await?;
+            let kept = result.partials.entry(*stage).or_default();
+            kept.extend(partial);
+            if kept.len() > 1 && kept.iter().map(RecordBatch::num_rows).sum::<usize>() > MERGE_ABOVE_ROWS {
+                *kept = merge_with(merge, &self.runner, std::mem::take(kept)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn to_sinks(&self, chunk: RecordBatch) -> Result<()> {
+        for (sink, plan) in self.pieces.to_sinks.iter() {
+            for rows in self.runner.run(plan, self.input(chunk.clone())).await? {
+                let sent = self.sinks.send((*sink, rows)).await;
+                sent.map_err(|_| Error::internal("the epoch ended before its splits"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn input(&self, chunk: RecordBatch) -> RunInput {
+        let (statics, times) = (self.statics.clone(), self.times.clone());
+        RunInput { leaf: self.leaf, rows: vec![chunk], statics, times }
+    }
+}

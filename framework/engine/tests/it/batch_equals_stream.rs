@@ -1,0 +1,185 @@
+//! Any cut of the input into epochs, with restarts between them, gives what a model of thirty lines computes.
+//!
+//! The model shares no code with the engine: it keeps rows by hand, decides who is late from the epochs' watermarks, and
+//! counts windows with integer arithmetic.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use tidegate_api::OutputMode;
+
+use crate::harness::{Rig, sink, source, spec, until_idle};
+
+const SIZE: i64 = 10;
+const DELAY: i64 = 5;
+
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    at: i64,
+    key: u8,
+    value: i64,
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    epochs: Vec<Vec<Event>>,
+    slide: i64,
+    restart_after: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let event = |base: i64| {
+        (0..30_i64, 0..3_u8, -5..5_i64).prop_map(move |(back, key, value)| {
+            // Some rows lie so far back that they are late.
+            let back = if back > 24 { back * 2 } else { back % 8 };
+            Event { at: (base - back).max(0), key, value }
+        })
+    };
+    let epochs = (2..8_usize).prop_flat_map(move |count| {
+        (0..count).map(|at| prop::collection::vec(event(12 + 9 * at as i64), 0..12)).collect::<Vec<_>>()
+    });
+    (epochs, prop::sample::select(vec![10, 5, 4]), 0..8_usize).prop_map(|(epochs, slide, restart_after)| Case {
+        epochs,
+        slide,
+        restart_after,
+    })
+}
+
+type Groups = BTreeMap<(i64, u8), (i64, i64)>;
+
+/// Windows (start, key) with count and sum, and how many groups were late: what append, update and complete must show.
+#[derive(Debug, Default, PartialEq)]
+struct Model {
+    closed: Groups,
+    kept: Groups,
+    all: Groups,
+    late: usize,
+}
+
+fn windows(at: i64, slide: i64) -> impl Iterator<Item = i64> {
+    let last = at - at.rem_euclid(slide);
+    (0..).map(move |i| last - i * slide).take_while(move |start| start + SIZE > at)
+}
+
+fn model(case: &Case) -> Model {
+    let mut model = Model::default();
+    let mut evict = 0;
+    let mut largest = i64::MIN;
+    for events in &case.epochs {
+        let mut dropped = std::collections::BTreeSet::new();
+        for event in events {
+            largest = largest.max(event.at);
+            for start in windows(event.at, case.slide) {
+                let add = |groups: &mut Groups| {
+                    let group = groups.entry((start, event.key)).or_default();
+                    *group = (group.0 + 1, group.1 + event.value);
+                };
+                add(&mut model.all);
+                if start + SIZE <= evict {
+                    dropped.insert((start, event.key));
+                } else {
+                    add(&mut model.kept);
+                }
+            }
+        }
+        model.late += dropped.len();
+        // The epoch's rows move the watermark; if it rose, an epoch without data follows and closes windows, and the next
+        // rows are late by that.
+        evict = evict.max(if largest == i64::MIN { 0 } else { largest - DELAY });
+    }
+    for (key, group) in &model.kept {
+        if key.0 + SIZE <= evict {
+            model.closed.insert(*key, *group);
+        }
+    }
+    model
+}
+
+fn lines(events: &[Event]) -> Vec<String> {
+    events.iter().map(|it| format!(r#"{{"ts": {}, "k": {}, "v": {}}}"#, it.at, it.key, it.value)).collect()
+}
+
+fn parse(rows: &[String]) -> Vec<((i64, u8), (i64, i64))> {
+    let number = |row: &serde_json::Value, key: &str| row[key].as_i64().unwrap();
+    rows.iter()
+        .map(|text| {
+            let row: serde_json::Value = serde_json::from_str(text).unwrap();
+            let key = (number(&row, "start"), u8::try_from(number(&row, "k")).unwrap());
+            (key, (number(&row, "n"), number(&row, "total")))
+        })
+        .collect()
+}
+
+/// What the three sinks hold in the end: closed rows, last value by key, last complete result.
+async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let input = source("t", "ts TIMESTAMP, k INT, v BIGINT", Some(("ts", "5 seconds")));
+    let sql = format!(
+        "SELECT CAST(date_part('epoch', window.start) AS BIGINT) AS start, k, count(*) AS n, sum(v) AS total FROM t GROUP \
+         BY window(ts, '{SIZE} seconds', '{} seconds'), k",
+        case.slide
+    );
+    let modes = [("closed", OutputMode::Append), ("changed", OutputMode::Update), ("whole", OutputMode::Complete)];
+    let query = || {
+        let sinks = modes.iter().map(|(name, mode)| sink(name, &sql, *mode)).collect();
+        spec(folder.path(), vec![input.clone()], &[], sinks)
+    };
+    let rig = Rig::new();
+    let mut running = rig.start(query()).await.unwrap();
+    let mut dropped = 0;
+    for (number, events) in case.epochs.iter().enumerate() {
+        rig.add(&input, &lines(events));
+        while let tidegate_epoch::Step::Ran(progress) = running.step().await.unwrap() {
+            let operators = serde_json::to_value(&*progress).unwrap();
+            for operator in operators["stateOperators"].as_array().unwrap() {
+                dropped += operator["numRowsDroppedByWatermark"].as_u64().unwrap();
+            }
+        }
+        if number == case.restart_after {
+            drop(running);
+            running = rig.start(query()).await.unwrap();
+        }
+    }
+    until_idle(&mut running).await.unwrap();
+    let closed = parse(&rig.sink_rows("closed"));
+    let table = rig.memory.table("q", "changed").unwrap();
+    let mut changed = Groups::new();
+    for epoch in table.epochs() {
+        changed.extend(parse(&crate::harness::as_json(&table.epoch_rows(epoch).unwrap())));
+    }
+    let whole = parse(&rig.sink_rows("whole")).into_iter().collect();
+    (closed, changed, whole, dropped)
+}
+
+#[test]
+fn any_cut_gives_the_batch_answer() {
+    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
+    println!("seed {seed}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let config = Config {
+        cases: 60,
+        failure_persistence: None,
+        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
+        ..Config::default()
+    };
+    let mut totals = (0, 0, 0);
+    TestRunner::new(config)
+        .run(&cases(), |case| {
+            let expected = model(&case);
+            let (closed, changed, whole, dropped) = runtime.block_on(stream(&case));
+            let unique: Groups = closed.iter().copied().collect();
+            prop_assert_eq!(unique.len(), closed.len(), "a window came twice");
+            prop_assert_eq!(&unique, &expected.closed, "append");
+            prop_assert_eq!(&changed, &expected.kept, "update");
+            prop_assert_eq!(&whole, &expected.all, "complete");
+            prop_assert_eq!(dropped, expected.late as u64, "late groups");
+            totals.0 += expected.all.len();
+            totals.1 += expected.closed.len();
+            totals.2 += expected.late;
+            Ok(())
+        })
+        .unwrap();
+    println!("groups {}, closed {}, late {}", totals.0, totals.1, totals.2);
+    assert!(totals.1 > 50 && totals.2 > 20, "the cases must close windows and have late rows");
+}

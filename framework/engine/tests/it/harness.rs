@@ -1,0 +1,123 @@
+//! Builds, drives and restarts a query over memory sources and sinks.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, StringArray};
+use arrow_schema::SchemaRef;
+use tidegate_api::{MemoryBudget, OutputMode, Registry, Settings};
+use tidegate_engine::{
+    Environment, Problem, QueryOptions, QueryPlan, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueMode, ViewSpec,
+    WatermarkSpec, plan,
+};
+use tidegate_epoch::{Faults, Query, Step};
+use tidegate_formats::{ddl, json};
+use tidegate_testkit::{ManualClock, MemoryConnectors};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) fn source(name: &str, schema: &str, watermark: Option<(&str, &str)>) -> SourceSpec {
+    let watermark = watermark.map(|(column, delay)| WatermarkSpec { column: column.into(), delay: delay.into() });
+    SourceSpec {
+        name: name.into(),
+        connector: "memory".into(),
+        settings: Settings::default(),
+        format: None,
+        mode: ValueMode::Permissive,
+        schema: Some(Arc::new(ddl::parse_schema(schema).unwrap())),
+        watermark,
+        is_static: false,
+    }
+}
+
+pub(crate) fn sink(name: &str, sql: &str, mode: OutputMode) -> SinkPart {
+    SinkPart {
+        name: name.into(),
+        connector: "memory".into(),
+        settings: Settings::default(),
+        mode,
+        input: SinkInput::Sql(sql.into()),
+        best_effort: false,
+    }
+}
+
+pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str)], sinks: Vec<SinkPart>) -> QuerySpec {
+    let views = views.iter().map(|(name, sql)| ViewSpec { name: (*name).into(), sql: (*sql).into(), watermark: None });
+    QuerySpec {
+        name: "q".into(),
+        sources,
+        views: views.collect(),
+        sinks,
+        options: QueryOptions::new(folder.join("checkpoint")),
+    }
+}
+
+/// Rows from JSON lines, by declared columns.
+pub(crate) fn rows(schema: &SchemaRef, lines: &[String]) -> RecordBatch {
+    let mut decoder = json::Decoder::new(schema.clone(), json::JsonOptions::default()).unwrap();
+    decoder.decode(&StringArray::from_iter_values(lines)).unwrap()
+}
+
+/// A query and what stays when it restarts.
+pub(crate) struct Rig {
+    pub(crate) memory: MemoryConnectors,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) faults: Faults,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let clock = Arc::new(ManualClock::new(0));
+        Self { memory: MemoryConnectors::new(), clock, faults: Faults::default() }
+    }
+
+    pub(crate) async fn plan(&self, spec: QuerySpec) -> Result<QueryPlan, Vec<Problem>> {
+        plan(spec, &self.memory.register(Registry::new())).await
+    }
+
+    pub(crate) async fn start(&self, spec: QuerySpec) -> tidegate_api::Result<Query> {
+        let plan = self.plan(spec).await.unwrap_or_else(|all| panic!("{all:?}"));
+        let environment = Environment {
+            clock: self.clock.clone(),
+            io: tokio::runtime::Handle::current(),
+            memory: MemoryBudget::new(1 << 30),
+            cancel: CancellationToken::new(),
+            listeners: Vec::new(),
+            faults: self.faults.clone(),
+        };
+        plan.start(environment).await
+    }
+
+    pub(crate) fn add(&self, source: &SourceSpec, lines: &[String]) {
+        let schema = source.schema.clone().unwrap();
+        let input = self.memory.create_input("q", &source.name, schema.clone()).unwrap();
+        input.add(vec![rows(&schema, lines)]).unwrap();
+    }
+
+    /// Rows of a sink as JSON text, in a fixed order.
+    pub(crate) fn sink_rows(&self, sink: &str) -> Vec<String> {
+        let table = self.memory.table("q", sink).expect("the sink was built");
+        as_json(&table.rows())
+    }
+}
+
+pub(crate) fn as_json(batches: &[RecordBatch]) -> Vec<String> {
+    let mut all = Vec::new();
+    for batch in batches {
+        let rows: arrow_array::StructArray = batch.clone().into();
+        let text = json::encode(&rows).unwrap();
+        all.extend(text.iter().flatten().map(str::to_owned));
+    }
+    all.sort();
+    all
+}
+
+/// Runs epochs until there is nothing to do.
+pub(crate) async fn until_idle(query: &mut Query) -> tidegate_api::Result<u32> {
+    let mut epochs = 0;
+    loop {
+        match query.step().await? {
+            Step::Ran(_) => epochs += 1,
+            _ => return Ok(epochs),
+        }
+    }
+}

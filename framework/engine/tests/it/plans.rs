@@ -1,0 +1,56 @@
+//! What plans hold and what is refused.
+
+use tidegate_api::OutputMode;
+
+use crate::harness::{Rig, sink, source, spec};
+
+const SCHEMA: &str = "ts TIMESTAMP, page STRING, user_id BIGINT";
+const COUNTS: &str =
+    "SELECT window.start AS start, page, count(*) AS n FROM clicks GROUP BY window(ts, '5 minutes'), page";
+
+#[tokio::test]
+async fn pieces_hold_no_exchange() {
+    let folder = tempfile::tempdir().unwrap();
+    let clicks = source("clicks", SCHEMA, Some(("ts", "10 minutes")));
+    let more = source("more", SCHEMA, Some(("ts", "10 minutes")));
+    let union = "SELECT page, count(*) AS n FROM (SELECT * FROM clicks UNION ALL SELECT * FROM more) GROUP BY page";
+    let sinks = vec![sink("a", COUNTS, OutputMode::Append), sink("b", union, OutputMode::Complete)];
+    let plan = Rig::new().plan(spec(folder.path(), vec![clicks, more], &[], sinks)).await.unwrap();
+    let text = plan.explain();
+    assert!(!text.contains("RepartitionExec") && !text.contains("CoalescePartitionsExec"), "{text}");
+    assert!(text.contains("UnionExec") && text.contains("WatermarkExec"), "{text}");
+}
+
+#[tokio::test]
+async fn append_and_update_share_a_stage_and_complete_has_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let clicks = source("clicks", SCHEMA, Some(("ts", "10 minutes")));
+    let modes = [("a", OutputMode::Append), ("u", OutputMode::Update), ("c", OutputMode::Complete)];
+    let sinks = modes.iter().map(|(name, mode)| sink(name, COUNTS, *mode)).collect();
+    let plan = Rig::new().plan(spec(folder.path(), vec![clicks], &[], sinks)).await.unwrap();
+    let text = plan.explain();
+    let shared = "stage 0: state 'aggregate-0', emits groups that the watermark closes (append) and groups that changed (update)";
+    assert!(text.contains(shared), "{text}");
+    assert!(text.contains("stage 1: state 'aggregate-0-complete', emits all groups (complete)"), "{text}");
+    assert!(!text.contains("stage 2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_source_is_asked_for_used_columns_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let clicks = source("clicks", SCHEMA, Some(("ts", "10 minutes")));
+    let sinks = vec![sink("a", COUNTS, OutputMode::Append)];
+    let plan = Rig::new().plan(spec(folder.path(), vec![clicks], &[], sinks)).await.unwrap();
+    assert!(plan.explain().contains("source clicks (memory, stream): reads ts, page\n"), "{}", plan.explain());
+}
+
+#[tokio::test]
+async fn problems_name_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let clicks = source("clicks", SCHEMA, None);
+    let sinks = vec![sink("a", COUNTS, OutputMode::Append), sink("b", "SELECT nope FROM clicks", OutputMode::Append)];
+    let problems = Rig::new().plan(spec(folder.path(), vec![clicks], &[], sinks)).await.err().unwrap();
+    let text: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert!(text.iter().any(|it| it.starts_with("sinks.a: ") && it.contains("watermark")), "{text:?}");
+    assert!(text.iter().any(|it| it.starts_with("sinks.b: ") && it.contains("nope")), "{text:?}");
+}

@@ -1,0 +1,265 @@
+//! Named fault points: where a test makes the loop fail, stop dead or kill its process.
+//!
+//! A point stands before its step; those of a file stand after the write, the fsync and the rename that they name. With
+//! nothing armed a point costs one relaxed load.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tidegate_api::{Error, ErrorKind, Result};
+
+/// Faults for a whole process, as in [`Faults::arm`].
+pub const FAULTS_ENV: &str = "TIDEGATE_FAULTS";
+/// A file that always holds the phase that the loop is in.
+pub const PHASE_FILE_ENV: &str = "TIDEGATE_PHASE_FILE";
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+        /// A place in the loop.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Point { $($(#[$doc])* $variant,)* }
+
+        impl Point {
+            /// All points, in the order of an epoch.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name, as in [`Faults::arm`].
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+        }
+    };
+}
+
+points! {
+    /// Before the sources plan.
+    Plan = "plan",
+    /// Planned; before any row is read.
+    Run = "run",
+    /// The record is written, to a temporary file.
+    RecordWrite = "record.write",
+    /// The temporary file is durable.
+    RecordFsync = "record.fsync",
+    /// The record has its name.
+    RecordRename = "record.rename",
+    /// The name is durable: the epoch is logged.
+    RecordDirsync = "record.dirsync",
+    /// Before the sinks prepare.
+    Prepare = "prepare",
+    /// All have prepared; before ownership is checked.
+    Ownership = "ownership",
+    /// Before a sink commits.
+    CommitBefore = "commit.before",
+    /// A sink has committed.
+    CommitAfter = "commit.after",
+    /// All have committed; before `commits/N`.
+    CommitsFile = "commits_file",
+    /// Before the overlay becomes state N.
+    Seal = "seal",
+    /// The snapshot is written, to a temporary file.
+    SnapshotWrite = "snapshot.write",
+    /// The snapshot has its name.
+    SnapshotRename = "snapshot.rename",
+    /// Before old log entries go, and again before old snapshots go.
+    Purge = "purge",
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Point {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let found = Self::ALL.iter().copied().find(|it| it.name() == text);
+        found.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|it| it.name()).collect();
+            Error::config(format!("fault point '{text}': expected one of {}", names.join(", ")))
+        })
+    }
+}
+
+/// What happens at an armed point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The step fails with an error of this kind.
+    Error(ErrorKind),
+    /// The query stops as if the process had died: no clean-up runs, and every later step fails.
+    Crash,
+    /// The process is killed.
+    Kill,
+}
+
+struct Rule {
+    point: Point,
+    action: Action,
+    /// Hits that still pass.
+    skip: u32,
+    /// Hits that still act.
+    times: u32,
+}
+
+#[derive(Default)]
+struct Inner {
+    active: AtomicBool,
+    crashed: AtomicBool,
+    plan: Mutex<FaultPlan>,
+}
+
+#[derive(Default)]
+struct FaultPlan {
+    rules: Vec<Rule>,
+    trace: Option<Vec<(u64, Point)>>,
+    phase_file: Option<PathBuf>,
+}
+
+/// The fault points of one query; clones share them.
+#[derive(Clone, Default)]
+pub struct Faults(Arc<Inner>);
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").field("crashed", &self.crashed()).finish_non_exhaustive()
+    }
+}
+
+impl Faults {
+    /// Arms faults: `<point>=<action>[@<n>][*<times>]`, separated by commas. Actions: `error` (transient), `internal`,
+    /// `crash`, `kill`. `@3` passes two hits first; `*10` acts on ten hits instead of one.
+    ///
+    /// # Errors
+    /// `Config` if the text is not of that form.
+    pub fn arm(&self, text: &str) -> Result<()> {
+        let rules = text.split(',').map(str::trim).filter(|it| !it.is_empty()).map(parse_rule);
+        let rules: Vec<Rule> = rules.collect::<Result<_>>()?;
+        self.plan().rules.extend(rules);
+        self.0.active.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Arms `action` for the `nth` hit of `point` from now, counted from 1.
+    pub fn arm_point(&self, point: Point, action: Action, nth: u32) {
+        self.plan().rules.push(Rule { point, action, skip: nth.saturating_sub(1), times: 1 });
+        self.0.active.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes what the environment says.
+    pub(crate) fn arm_from_env(&self) -> Result<()> {
+        if let Ok(text) = std::env::var(FAULTS_ENV) {
+            self.arm(&text).map_err(|e| e.within(FAULTS_ENV))?;
+        }
+        if let Some(path) = std::env::var_os(PHASE_FILE_ENV) {
+            self.plan().phase_file = Some(path.into());
+            self.0.active.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// From now on remembers every point hit, for [`Faults::trace`].
+    pub fn watch(&self) {
+        self.plan().trace = Some(Vec::new());
+        self.0.active.store(true, Ordering::Relaxed);
+    }
+
+    /// The points hit since [`Faults::watch`], with the epoch's number.
+    #[must_use]
+    pub fn trace(&self) -> Vec<(u64, Point)> {
+        self.plan().trace.clone().unwrap_or_default()
+    }
+
+    /// True once a `crash` has acted.
+    #[must_use]
+    pub fn crashed(&self) -> bool {
+        self.0.crashed.load(Ordering::Relaxed)
+    }
+
+    /// The loop is at `point`.
+    pub(crate) fn hit(&self, point: Point, epoch: u64) -> Result<()> {
+        if self.0.active.load(Ordering::Relaxed) { self.hit_active(point, epoch) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn hit_active(&self, point: Point, epoch: u64) -> Result<()> {
+        if self.crashed() {
+            return Err(crash(point, epoch));
+        }
+        let action = {
+            let mut plan = self.plan();
+            if let Some(trace) = &mut plan.trace {
+                trace.push((epoch, point));
+            }
+            if let Some(path) = &plan.phase_file {
+                // A torn or missing line only costs a test its label.
+                let _ = std::fs::write(path, format!("{epoch} {point}\n"));
+            }
+            due(&mut plan.rules, point)
+        };
+        match action {
+            None => Ok(()),
+            Some(Action::Error(kind)) => Err(Error::new(kind, format!("fault at {point} of epoch {epoch}"))),
+            Some(Action::Crash) => {
+                self.0.crashed.store(true, Ordering::Relaxed);
+                Err(crash(point, epoch))
+            }
+            Some(Action::Kill) => kill(),
+        }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, FaultPlan> {
+        self.0.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn due(rules: &mut [Rule], point: Point) -> Option<Action> {
+    let mut action = None;
+    for rule in rules.iter_mut().filter(|it| it.point == point && it.times > 0) {
+        if rule.skip > 0 {
+            rule.skip -= 1;
+        } else if action.is_none() {
+            rule.times -= 1;
+            action = Some(rule.action);
+        }
+    }
+    action
+}
+
+fn crash(point: Point, epoch: u64) -> Error {
+    Error::internal(format!("crash at {point} of epoch {epoch}"))
+}
+
+/// SIGKILL, so that nothing of this process runs on; `abort` should the command be missing.
+fn kill() -> ! {
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+    std::process::abort()
+}
+
+fn parse_rule(text: &str) -> Result<Rule> {
+    let wrong = || Error::config(format!("fault '{text}': expected <point>=error|internal|crash|kill[@<n>][*<times>]"));
+    let (point, rest) = text.split_once('=').ok_or_else(wrong)?;
+    let (rest, times) = match rest.split_once('*') {
+        Some((rest, times)) => (rest, times.parse().map_err(|_| wrong())?),
+        None => (rest, 1),
+    };
+    let (action, nth) = match rest.split_once('@') {
+        Some((action, nth)) => (action, nth.parse::<u32>().map_err(|_| wrong())?),
+        None => (rest, 1),
+    };
+    let action = match action {
+        "error" => Action::Error(ErrorKind::Transient),
+        "internal" => Action::Error(ErrorKind::Internal),
+        "crash" => Action::Crash,
+        "kill" => Action::Kill,
+        _ => return Err(wrong()),
+    };
+    Ok(Rule { point: point.parse()?, action, skip: nth.saturating_sub(1), times })
+}
+
+#[cfg(test)]
+mod tests;

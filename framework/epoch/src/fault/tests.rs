@@ -1,0 +1,44 @@
+use super::*;
+
+fn outcomes(text: &str, hits: usize) -> Vec<Option<ErrorKind>> {
+    let faults = Faults::default();
+    faults.arm(text).unwrap();
+    (0..hits).map(|_| faults.hit(Point::Run, 7).err().map(|it| it.kind())).collect()
+}
+
+#[test]
+fn a_fault_acts_on_the_hits_that_it_names() {
+    use ErrorKind::{Internal, Transient};
+    assert_eq!(outcomes("run=error", 3), [Some(Transient), None, None]);
+    assert_eq!(outcomes("run=internal@3", 4), [None, None, Some(Internal), None]);
+    assert_eq!(outcomes("run=error@2*2", 4), [None, Some(Transient), Some(Transient), None]);
+    assert_eq!(outcomes("run=error, run=internal@2", 3), [Some(Transient), Some(Internal), None]);
+    assert_eq!(outcomes("seal=error", 1), [None]);
+}
+
+#[test]
+fn after_a_crash_everything_fails() {
+    let faults = Faults::default();
+    faults.arm("run=crash").unwrap();
+    faults.hit(Point::Plan, 0).unwrap();
+    assert_eq!(faults.hit(Point::Run, 0).unwrap_err().to_string(), "crash at run of epoch 0");
+    assert!(faults.crashed());
+    faults.clone().hit(Point::Plan, 0).unwrap_err();
+}
+
+#[test]
+fn wrong_texts_are_refused() {
+    for text in ["run", "run=boom", "run=error@x", "run=error*", "nowhere=crash"] {
+        let error = Faults::default().arm(text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+    }
+    let text = Faults::default().arm("nowhere=crash").unwrap_err().to_string();
+    assert!(text.starts_with("fault point 'nowhere': expected one of plan, run, record.write"), "{text}");
+}
+
+#[test]
+fn points_go_by_their_names() {
+    for point in Point::ALL {
+        assert_eq!(point.to_string().parse::<Point>().unwrap(), *point);
+    }
+}

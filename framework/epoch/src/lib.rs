@@ -1,0 +1,35 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing))]
+
+mod checkpoint;
+mod disk;
+pub mod fault;
+mod handle;
+mod log;
+mod manifest;
+mod metadata_log;
+mod owner;
+pub mod program;
+pub mod progress;
+mod query;
+mod recovery;
+mod retry;
+mod sink_task;
+mod snapshot;
+mod source_task;
+pub mod state;
+mod trigger;
+mod watermark;
+
+pub use checkpoint::{Checkpoint, CheckpointOptions};
+pub use fault::Faults;
+pub use handle::{QueryHandle, QueryListener, QueryStatus};
+pub use program::*;
+pub use progress::QueryProgress;
+pub use query::{Query, QueryParts, QuerySettings, Step, StopSignal};
+pub use retry::Retry;
+pub use sink_task::{Collected, Outputs, SinkPart};
+pub use source_task::SourcePart;
+pub use trigger::Trigger;
+pub use watermark::WatermarkPolicy;

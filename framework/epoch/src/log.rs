@@ -1,0 +1,93 @@
+//! The record of an epoch: the plan, what came of it, and the outcome of the epoch before.
+//!
+//! One record an epoch attempt, in the write-ahead log ([`wal`]), is the truth at recovery; Spark's text files
+//! ([`spark`]) are written from it.
+
+pub(crate) mod frame;
+pub(crate) mod spark;
+pub(crate) mod wal;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tidegate_api::{AttemptId, Epoch, OffsetJson};
+
+use crate::manifest::Manifest;
+use crate::watermark::WatermarkPolicy;
+
+/// What one source brings into an epoch: `(start, end]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceRange {
+    pub(crate) name: Arc<str>,
+    /// Its line in `offsets/<n>` and its folder under `sources/`, for ever.
+    pub(crate) index: usize,
+    pub(crate) start: OffsetJson,
+    pub(crate) end: OffsetJson,
+}
+
+/// All that decides what an epoch computes, beside the state before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) epoch: u64,
+    pub(crate) sources: Vec<SourceRange>,
+    pub(crate) time_ms: i64,
+    pub(crate) write_time_us: i64,
+    /// The watermark that evicts.
+    pub(crate) watermark_ms: Option<i64>,
+    /// The one that drops late rows: the epoch's before.
+    pub(crate) late_watermark_ms: Option<i64>,
+    pub(crate) watermark_policy: WatermarkPolicy,
+    /// For volatile functions.
+    pub(crate) seed: u64,
+    pub(crate) zone: String,
+    /// Of the canonical query.
+    pub(crate) digest: String,
+}
+
+impl Plan {
+    /// The epoch as sinks and operators see it, at a try.
+    pub(crate) fn epoch(&self, attempt: AttemptId) -> Epoch {
+        Epoch {
+            number: self.epoch,
+            attempt,
+            time_ms: self.time_ms,
+            write_time_us: self.write_time_us,
+            watermark_ms: self.watermark_ms,
+        }
+    }
+
+    /// False for the epoch without data.
+    pub(crate) fn has_data(&self) -> bool {
+        self.sources.iter().any(|it| it.start != it.end)
+    }
+}
+
+/// The outcome of an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Commit {
+    pub(crate) epoch: u64,
+    /// The attempt whose rows the sinks show; its state is the state.
+    pub(crate) attempt: AttemptId,
+    pub(crate) next_watermark_ms: Option<i64>,
+}
+
+/// One try at an epoch; durable before any of its effects outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) attempt: AttemptId,
+    /// Of the epoch before; nothing in the first.
+    pub(crate) commit: Option<Commit>,
+    pub(crate) plan: Plan,
+    pub(crate) manifest: Manifest,
+}
+
+impl Record {
+    pub(crate) fn epoch(&self) -> u64 {
+        self.plan.epoch
+    }
+
+    /// What stands in the next record once this attempt is the chosen one.
+    pub(crate) fn outcome(&self) -> Commit {
+        Commit { epoch: self.epoch(), attempt: self.attempt, next_watermark_ms: self.manifest.next_watermark_ms }
+    }
+}

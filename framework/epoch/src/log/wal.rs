@@ -1,0 +1,87 @@
+//! The write-ahead log: one durable file an epoch attempt, `state/wal/<epoch>.<generation>.<n>`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate_api::{AttemptId, Error, Result};
+
+use crate::disk::{self, Disk, Marks};
+use crate::fault::Point;
+use crate::log::Record;
+use crate::log::frame::{self, Kind};
+
+/// The folder of records.
+#[derive(Clone)]
+pub(crate) struct Wal {
+    folder: PathBuf,
+    disk: Arc<Disk>,
+}
+
+impl Wal {
+    pub(crate) fn new(folder: PathBuf, disk: Arc<Disk>) -> Self {
+        Self { folder, disk }
+    }
+
+    /// Makes a record and its state delta durable: two fsyncs, of the file and of the folder.
+    pub(crate) fn append(&self, record: &Record, delta: &[u8]) -> Result<()> {
+        let header = serde_json::to_vec(record).map_err(|e| Error::internal("record").because(e))?;
+        let parts: [&[u8]; 5] =
+            [&frame::start(Kind::Record), &frame::prefix(&header), &header, &frame::prefix(delta), delta];
+        let marks = Marks {
+            epoch: record.epoch(),
+            write: Some(Point::RecordWrite),
+            fsync: Some(Point::RecordFsync),
+            rename: Some(Point::RecordRename),
+            dirsync: Some(Point::RecordDirsync),
+        };
+        self.disk.write(&self.folder, &file_name(record.epoch(), record.attempt), &parts, &marks)
+    }
+
+    /// Which attempts at which epochs are there.
+    pub(crate) fn attempts(&self) -> Result<BTreeMap<u64, BTreeSet<AttemptId>>> {
+        let mut found: BTreeMap<u64, BTreeSet<AttemptId>> = BTreeMap::new();
+        for name in disk::list(&self.folder)? {
+            if let Some((epoch, attempt)) = parse_name(&name) {
+                found.entry(epoch).or_default().insert(attempt);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A record with its state delta, whole; an error names the file.
+    pub(crate) fn read(&self, epoch: u64, attempt: AttemptId) -> Result<(Record, Vec<u8>)> {
+        let path = self.folder.join(file_name(epoch, attempt));
+        let named = |e: Error| e.within(path.display());
+        let missing = || Error::config(format!("{} is missing: the log has a gap", path.display()));
+        let bytes = disk::read(&path)?.ok_or_else(missing)?;
+        let (header, delta) = frame::open(Kind::Record, &bytes).map_err(named)?;
+        let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
+        let record: Record = serde_json::from_slice(header).map_err(damaged)?;
+        if (record.epoch(), record.attempt) != (epoch, attempt) {
+            let found = file_name(record.epoch(), record.attempt);
+            return Err(named(Error::config(format!("the file is damaged: it holds record {found}"))));
+        }
+        record.manifest.check(delta).map_err(named)?;
+        Ok((record, delta.to_vec()))
+    }
+
+    /// Removes all records of epochs before `oldest`.
+    pub(crate) fn purge(&self, oldest: u64) -> Result<()> {
+        for name in disk::list(&self.folder)? {
+            if parse_name(&name).is_some_and(|(epoch, _)| epoch < oldest) {
+                disk::remove(&self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn file_name(epoch: u64, attempt: AttemptId) -> String {
+    format!("{epoch}.{attempt}")
+}
+
+fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
+    let (epoch, attempt) = name.split_once('.')?;
+    Some((epoch.parse().ok()?, attempt.parse().ok()?))
+}

@@ -1,0 +1,182 @@
+//! `Program`: what an epoch computes. The engine fills this trait; the loop in `query` calls it.
+//!
+//! ```text
+//! numbers = program.run(input, &mut outputs)     // state changes stay in an overlay on state N-1
+//! deltas  = program.delta()                       // state delta N, durable before any sink commits
+//! …sinks prepare and commit…
+//! program.seal()                                  // the overlay becomes state N
+//! program.discard()                               // or: as if the epoch had never run
+//! ```
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
+
+use crate::sink_task::Outputs;
+
+/// A watermark of the query: one event-time column and how late it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatermarkNode {
+    /// Names the node in records and progress: the source or view that declares it.
+    pub id: Arc<str>,
+    /// How far the watermark stays behind the largest event time, milliseconds.
+    pub delay_ms: i64,
+}
+
+/// Event times that one watermark node saw in an epoch, milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventTimes {
+    /// Rows with an event time.
+    pub count: u64,
+    /// The smallest; meaningless if `count` is 0.
+    pub min_ms: i64,
+    /// The largest; meaningless if `count` is 0.
+    pub max_ms: i64,
+    /// The sum, for the average.
+    pub sum_ms: i128,
+}
+
+impl EventTimes {
+    /// What both saw together.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        match (self.count, other.count) {
+            (0, _) => other,
+            (_, 0) => self,
+            _ => Self {
+                count: self.count + other.count,
+                min_ms: self.min_ms.min(other.min_ms),
+                max_ms: self.max_ms.max(other.max_ms),
+                sum_ms: self.sum_ms + other.sum_ms,
+            },
+        }
+    }
+}
+
+/// The rows of one split of a source.
+pub struct SplitInput {
+    /// Which partition it is of.
+    pub partition: PartitionId,
+    /// The rows, as the source delivers them.
+    pub rows: BatchStream,
+}
+
+/// What a source brings into an epoch.
+pub struct SourceInput {
+    /// The source's name.
+    pub name: Arc<str>,
+    /// Ordered by partition and position; none in an epoch without data.
+    pub splits: Vec<SplitInput>,
+}
+
+/// All that an epoch depends on, beside the state before it.
+pub struct EpochInput {
+    /// Its number, attempt and times. `watermark_ms` is the one that evicts.
+    pub epoch: Epoch,
+    /// Rows at or before this are late: the watermark of the epoch before.
+    pub late_watermark_ms: Option<i64>,
+    /// One for each source of the query, in the order in which they were given.
+    pub sources: Vec<SourceInput>,
+}
+
+/// What a stateful operator did in an epoch (Spark: `StateOperatorProgress`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatorNumbers {
+    /// Spark's name of the operator (`stateStoreSave` …).
+    pub name: String,
+    /// Keys in state after the epoch.
+    pub rows_total: u64,
+    /// Keys written.
+    pub rows_updated: u64,
+    /// Keys removed.
+    pub rows_removed: u64,
+    /// Late rows left out, counted after partial aggregation.
+    pub rows_dropped_by_watermark: u64,
+    /// Time spent in writing, milliseconds.
+    pub updates_ms: u64,
+    /// Time spent in removing, milliseconds.
+    pub removals_ms: u64,
+    /// Bytes held in memory.
+    pub memory_bytes: u64,
+}
+
+/// What an epoch found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EpochNumbers {
+    /// Event times by watermark node, in the order of [`Program::watermarks`].
+    pub event_times: Vec<EventTimes>,
+    /// Stateful operators, downstream first.
+    pub operators: Vec<OperatorNumbers>,
+    /// Rows read, by source, in the order of the sources.
+    pub source_rows: Vec<u64>,
+}
+
+/// What one operator changed in an epoch. Applied in this order: `evict_through`, `tombstones`, `puts`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorDelta {
+    /// The operator's stable name in the query.
+    pub operator: Arc<str>,
+    /// Names the columns and the meaning of the rows; another layout is refused.
+    pub layout: Arc<str>,
+    /// Rows whose pane (window end, microseconds) is at or before this are gone.
+    pub evict_through_us: Option<i64>,
+    /// Keys that are gone: the key columns only.
+    pub tombstones: Option<RecordBatch>,
+    /// Rows that are new or replace those of the same key.
+    pub puts: Option<RecordBatch>,
+}
+
+/// The whole state of one operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatorSnapshot {
+    /// The operator's stable name in the query.
+    pub operator: Arc<str>,
+    /// As in [`OperatorDelta`].
+    pub layout: Arc<str>,
+    /// All rows, each key once.
+    pub rows: Vec<RecordBatch>,
+}
+
+/// What an epoch computes.
+#[async_trait]
+pub trait Program: Send + 'static {
+    /// The watermarks of the query, in a fixed order.
+    fn watermarks(&self) -> Vec<WatermarkNode>;
+
+    /// Computes an epoch. Rows for sinks go to `outputs` (sinks by index, in the order in which the query got them);
+    /// state changes stay in an overlay.
+    ///
+    /// # Errors
+    /// Whatever the sources, the operators or the sinks' writers say; the loop then discards.
+    async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers>;
+
+    /// What the epoch changed in the state, for all operators that changed.
+    ///
+    /// # Errors
+    /// `Internal` if the overlay can't be read.
+    fn delta(&self) -> Result<Vec<OperatorDelta>>;
+
+    /// Folds the overlay in: it becomes the state.
+    fn seal(&mut self);
+
+    /// Drops the overlay: as if the epoch had never run.
+    fn discard(&mut self);
+
+    /// Sets the state from a snapshot and the deltas of the epochs after it, oldest first.
+    ///
+    /// # Errors
+    /// `Config` if an operator or its layout is not the one of this query, saying what differs.
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()>;
+
+    /// The whole sealed state. Cheap: batches are shared, not copied.
+    ///
+    /// # Errors
+    /// `Internal` if the state can't be read.
+    fn snapshot(&self) -> Result<Vec<OperatorSnapshot>>;
+
+    /// True if an epoch without data must follow, since the watermark rose from `used_ms` (the one that the last epoch
+    /// evicted with) to `next_ms` (Spark: `shouldRunAnotherBatch`).
+    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool;
+}

@@ -1,0 +1,83 @@
+//! What a query is made of, and what its loop gives back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidegate_api::Clock;
+
+use crate::handle::QueryListener;
+use crate::program::Program;
+use crate::progress::QueryProgress;
+use crate::sink_task::SinkPart;
+use crate::source_task::SourcePart;
+use crate::trigger::Trigger;
+use crate::watermark::WatermarkPolicy;
+
+/// All that a query consists of, beside its checkpoint.
+pub struct QueryParts {
+    /// Its name, for progress and logs.
+    pub name: Arc<str>,
+    /// Where rows come from; names are unique.
+    pub sources: Vec<SourcePart>,
+    /// Where rows go, in the order of commit; names are unique.
+    pub sinks: Vec<SinkPart>,
+    /// What an epoch computes.
+    pub program: Box<dyn Program>,
+    /// How the loop goes.
+    pub settings: QuerySettings,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Tells one canonical query from another; only logged.
+    pub digest: String,
+    /// Called with each progress object.
+    pub listeners: Vec<QueryListener>,
+}
+
+/// How the loop goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuerySettings {
+    /// When epochs run.
+    pub trigger: Trigger,
+    /// For a query without a log; an old one keeps its own.
+    pub watermark_policy: WatermarkPolicy,
+    /// An epoch without data follows when the watermark closes something.
+    pub no_data_epochs: bool,
+    /// Epochs that can be gone back to.
+    pub min_epochs_to_retain: u64,
+    /// How long a graceful stop waits for the running epoch.
+    pub shutdown_timeout: Duration,
+    /// The last epoch of an available-now run takes the watermark to the end of time.
+    pub flush_on_end: bool,
+    /// Splits to aim at for each source.
+    pub tasks: usize,
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            trigger: Trigger::Default,
+            watermark_policy: WatermarkPolicy::Min,
+            no_data_epochs: true,
+            min_epochs_to_retain: 100,
+            shutdown_timeout: Duration::from_secs(30),
+            flush_on_end: false,
+            tasks: 1,
+        }
+    }
+}
+
+/// What a turn of the trigger came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// An epoch ran and is decided.
+    Ran(Box<QueryProgress>),
+    /// There is nothing to do until a source has more.
+    Idle,
+    /// There is nothing to do before this time of the query's clock.
+    Waiting {
+        /// Milliseconds since 1970.
+        until_ms: i64,
+    },
+    /// The trigger has no more turns.
+    Ended,
+}

@@ -1,0 +1,98 @@
+//! Step 1: what the next epoch reads, when it reads it, and by which watermark.
+
+use tidegate_api::{ErrorKind, Result};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Query;
+use crate::fault::Point;
+use crate::log::{Plan, SourceRange};
+use crate::progress::Timings;
+use crate::trigger::Trigger;
+use crate::watermark::END_OF_TIME_MS;
+
+/// The zone of the session, until it can be set.
+const ZONE: &str = "UTC";
+
+impl Query {
+    /// The next epoch, if there is something to do: new rows, or else something that the watermark closes.
+    pub(super) async fn next_plan(&mut self, timings: &mut Timings) -> Result<Option<Plan>> {
+        self.handle.set_status("Getting offsets from sources", false, true);
+        let began = self.clock.monotonic();
+        let number = self.last.as_ref().map_or(0, |it| it.epoch + 1);
+        let ranges = self.ranges(number).await?;
+        timings.add("latestOffset", self.clock.monotonic().saturating_sub(began));
+        let has_data = ranges.iter().any(|it| it.start != it.end);
+        if !has_data && !self.watermark_closes() && !self.flushes() {
+            return Ok(None);
+        }
+        // Plans are made once, when the query starts; Spark plans each epoch.
+        timings.add("queryPlanning", std::time::Duration::ZERO);
+        Ok(Some(self.plan(number, ranges)))
+    }
+
+    async fn ranges(&mut self, number: u64) -> Result<Vec<SourceRange>> {
+        let mut n = 0;
+        loop {
+            n += 1;
+            match self.try_ranges(number).await {
+                Err(e) if self.faults.crashed() => return Err(e),
+                Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                    tracing::warn!(query = self.handle.name(), epoch = number, %error, "planning failed for now");
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn try_ranges(&mut self, number: u64) -> Result<Vec<SourceRange>> {
+        self.faults.hit(Point::Plan, number)?;
+        if self.settings.trigger == Trigger::AvailableNow && !self.frozen {
+            self.sources.freeze().await?;
+            self.frozen = true;
+        }
+        self.sources.plan(self.settings.trigger != Trigger::Once).await
+    }
+
+    /// True if an epoch without data is called for. Unlike Spark's this is asked after a restart too: a crash between
+    /// an epoch and the one that closes its windows must not change what comes out.
+    fn watermark_closes(&self) -> bool {
+        let Some(last) = &self.last else { return false };
+        self.settings.no_data_epochs
+            && self.settings.trigger != Trigger::Once
+            && self.program.wants_epoch_without_data(last.watermark_ms, self.watermark.current())
+    }
+
+    /// The end of an available-now run that closes all that is open: takes the watermark to the end of time.
+    fn flushes(&mut self) -> bool {
+        let Some(last) = &self.last else { return false };
+        let wanted = self.settings.flush_on_end
+            && self.settings.trigger == Trigger::AvailableNow
+            && self.watermark.current().is_some_and(|it| it < END_OF_TIME_MS)
+            && self.program.wants_epoch_without_data(last.watermark_ms, Some(END_OF_TIME_MS));
+        if wanted {
+            self.watermark.raise_to(END_OF_TIME_MS);
+        }
+        wanted
+    }
+
+    fn plan(&self, number: u64, sources: Vec<SourceRange>) -> Plan {
+        let last = self.last.as_ref();
+        let now_ms = self.clock.now_ms();
+        let time_ms = last.map_or(now_ms, |it| it.time_ms.max(now_ms));
+        let clock_us = time_ms.saturating_mul(1000);
+        let watermark_ms = self.watermark.current();
+        Plan {
+            epoch: number,
+            sources,
+            time_ms,
+            write_time_us: last.map_or(clock_us, |it| clock_us.max(it.write_time_us.saturating_add(1))),
+            watermark_ms,
+            // In the first epoch both are the start value.
+            late_watermark_ms: watermark_ms.map(|it| last.and_then(|last| last.watermark_ms).unwrap_or(it)),
+            watermark_policy: self.watermark.policy(),
+            seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
+            zone: ZONE.to_owned(),
+            digest: self.digest.clone(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The start: what was pending is finished by its log, what was decided is gone on from.
+
+use tidegate_api::{Error, Result};
+use tokio::task::JoinSet;
+
+use super::{Life, Query, QueryParts};
+use crate::checkpoint::Checkpoint;
+use crate::disk::blocking;
+use crate::handle::QueryHandle;
+use crate::log::{Commit, Plan, Record};
+use crate::progress::{QueryProgress, Timings};
+use crate::recovery::{Chain, Newest, about, refuse_ahead};
+use crate::retry::Retry;
+use crate::sink_task::Sinks;
+use crate::snapshot::Snapshots;
+use crate::source_task::Sources;
+use crate::trigger::Turns;
+use crate::watermark::{Watermark, WatermarkPolicy};
+
+impl Query {
+    /// A query on a checkpoint; nothing runs yet.
+    ///
+    /// # Errors
+    /// `Config` if two sources or two sinks have one name.
+    pub fn new(checkpoint: Checkpoint, parts: QueryParts) -> Result<Self> {
+        let QueryParts { name, sources, sinks, program, settings, clock, digest, listeners } = parts;
+        let faults = checkpoint.disk.faults.clone();
+        Ok(Self {
+            sources: Sources::new(sources, settings.tasks, |name| checkpoint.source_index(name))?,
+            sinks: Sinks::new(sinks, faults.clone())?,
+            watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
+            handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
+            snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
+            turns: Turns::new(settings.trigger),
+            retry: Retry::default(),
+            life: Life::New,
+            frozen: false,
+            commit: None,
+            last: None,
+            triggered_ms: None,
+            told_ms: clock.now_ms(),
+            maintenance: JoinSet::new(),
+            program,
+            settings,
+            clock,
+            digest,
+            listeners,
+            faults,
+            checkpoint,
+        })
+    }
+
+    /// Changes how often a step that fails for now is tried again.
+    pub fn set_retry(&mut self, retry: Retry) {
+        self.retry = retry;
+        self.sinks.retry = retry;
+    }
+
+    /// Changes how many epochs lie between two snapshots at least (20).
+    pub fn set_snapshot_interval(&mut self, epochs: u64) {
+        self.snapshots.least_epochs = epochs.max(1);
+    }
+
+    /// Recovers: loads the state, and finishes the epoch that was pending, whose progress it returns.
+    ///
+    /// # Errors
+    /// `Config` if the checkpoint is damaged, or not of this query; else as the connectors.
+    pub async fn start(&mut self) -> Result<Option<Box<QueryProgress>>> {
+        if !matches!(self.life, Life::New) {
+            return Err(Error::internal("the query has been started before"));
+        }
+        self.life = Life::Busy;
+        let result = Box::pin(self.recover()).await;
+        self.settle_life(result)
+    }
+
+    async fn recover(&mut self) -> Result<Option<Box<QueryProgress>>> {
+        let Some(newest) = blocking(|| Newest::read(&self.checkpoint))? else {
+            for sink in self.sinks.open(self.checkpoint.query_id()).await? {
+                refuse_ahead(&sink, None)?;
+            }
+            self.sources.stand_at_start(self.retry).await?;
+            return Ok(None);
+        };
+        // What the files alone can refuse is refused before a sink is touched.
+        self.sources.check(&newest.record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
+        let before = blocking(|| newest.state_before(&self.checkpoint))?;
+        let stands = self.sinks.open(self.checkpoint.query_id()).await?;
+        match newest.verdict(&stands)? {
+            Some(attempt) => {
+                let (record, delta) = blocking(|| self.checkpoint.wal.read(newest.record.epoch(), attempt))?;
+                let chain = match before {
+                    Some(mut chain) => {
+                        chain.push(record.clone(), delta);
+                        chain
+                    }
+                    None => blocking(|| Chain::read(&self.checkpoint, Some(&record.outcome())))?,
+                };
+                self.load(chain)?;
+                self.go_on_from(record)?;
+                Ok(None)
+            }
+            None => {
+                self.load(before.unwrap_or_default())?;
+                self.finish(newest.record).await.map(Some)
+            }
+        }
+    }
+
+    /// Sets the state, and completes Spark's files of the epochs that it is made of.
+    fn load(&mut self, chain: Chain) -> Result<()> {
+        blocking(|| self.checkpoint.spark.complete(chain.records()))?;
+        let (epochs, bytes) = chain.weight();
+        self.snapshots.count(epochs, bytes);
+        chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
+    }
+
+    /// The newest epoch is decided: the next one begins where it ends.
+    fn go_on_from(&mut self, record: Record) -> Result<()> {
+        // The record alone is of the epoch when its state came from a snapshot.
+        blocking(|| self.checkpoint.spark.complete(std::iter::once(&record)))?;
+        let used = record.plan.watermark_ms.unwrap_or(0);
+        let next = record.manifest.next_watermark_ms.unwrap_or(0);
+        self.stand_at(record.plan.watermark_policy, used.max(next), Some(record.outcome()));
+        self.sources.stand_at_ends(&record.plan.sources);
+        self.note_changes(&record.plan);
+        self.last = Some(record.plan);
+        Ok(())
+    }
+
+    /// The newest epoch is pending: it runs by its logged plan. It is the first turn of the trigger, as in Spark; for
+    /// `once` the only one.
+    async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
+        let used = record.plan.watermark_ms.unwrap_or(0);
+        self.stand_at(record.plan.watermark_policy, used, record.commit);
+        self.note_changes(&record.plan);
+        let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
+        self.turns.begin(now_ms);
+        let progress = self.epoch(record.plan, now_ms, began, Timings::default()).await?;
+        self.turns.end(self.clock.now_ms(), true);
+        Ok(progress)
+    }
+
+    /// The watermark goes on at the query's value; what each node had reached is not known any more.
+    fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
+        self.watermark = Watermark::new(policy, self.program.watermarks(), query_ms);
+        self.commit = commit;
+    }
+
+    fn note_changes(&self, logged: &Plan) {
+        let query = self.handle.name();
+        if logged.digest != self.digest {
+            tracing::info!(query, epoch = logged.epoch, "the query's text has changed since this epoch was logged");
+        }
+        if logged.watermark_policy != self.settings.watermark_policy {
+            let (kept, asked) = (logged.watermark_policy, self.settings.watermark_policy);
+            tracing::warn!(query, %kept, %asked, "the checkpoint keeps the watermark policy of the first start");
+        }
+    }
+}

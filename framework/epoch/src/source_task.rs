@@ -1,0 +1,212 @@
+//! The sources of a query: where each stands, what it brings into an epoch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::future::{FutureExt, select_all};
+use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Result};
+
+use crate::log::{Plan, SourceRange};
+use crate::program::{SourceInput, SplitInput};
+use crate::retry::Retry;
+
+/// A source as the engine hands it over.
+pub struct SourcePart {
+    /// Its name in the query.
+    pub name: Arc<str>,
+    /// The source, bound.
+    pub source: Box<dyn DynSource>,
+    /// How much one epoch may read.
+    pub limit: ReadLimit,
+}
+
+struct SourceTask {
+    name: Arc<str>,
+    index: usize,
+    source: Box<dyn DynSource>,
+    limit: ReadLimit,
+    /// The end of the last decided epoch.
+    position: Option<OffsetJson>,
+    /// The last position known to exist.
+    latest: Option<OffsetJson>,
+}
+
+impl SourceTask {
+    fn position(&self) -> Result<&OffsetJson> {
+        self.position.as_ref().ok_or_else(|| Error::internal(format!("source {} has no position", self.name)))
+    }
+}
+
+/// What progress shows of a source.
+pub(crate) struct SourceReport {
+    pub(crate) name: Arc<str>,
+    pub(crate) description: String,
+    pub(crate) latest: Option<OffsetJson>,
+    pub(crate) metrics: BTreeMap<String, String>,
+}
+
+/// All sources, in the order in which the query got them.
+pub(crate) struct Sources {
+    tasks: Vec<SourceTask>,
+    /// Splits to aim at for each source.
+    splits: usize,
+}
+
+impl Sources {
+    /// `index` gives each name its line in the log.
+    pub(crate) fn new(parts: Vec<SourcePart>, splits: usize, index: impl Fn(&str) -> Result<usize>) -> Result<Self> {
+        let mut tasks: Vec<SourceTask> = Vec::new();
+        for SourcePart { name, source, limit } in parts {
+            if tasks.iter().any(|it| it.name == name) {
+                return Err(Error::config(format!("two sources have the name '{name}'")));
+            }
+            let index = index(&name)?;
+            tasks.push(SourceTask { name, index, source, limit, position: None, latest: None });
+        }
+        Ok(Self { tasks, splits: splits.max(1) })
+    }
+
+    /// Refuses a log that is not of these sources.
+    pub(crate) fn check(&self, logged: &Plan) -> Result<()> {
+        let names = |them: Vec<&Arc<str>>| them.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
+        let ours: Vec<_> = self.tasks.iter().map(|it| &it.name).collect();
+        let theirs: Vec<_> = logged.sources.iter().map(|it| &it.name).collect();
+        if ours.len() != theirs.len() {
+            let (ours_n, theirs_n, ours, theirs) = (ours.len(), theirs.len(), names(ours), names(theirs));
+            return Err(Error::config(format!(
+                "it was written by a query of {theirs_n} sources ({theirs}), this one has {ours_n} ({ours})"
+            )));
+        }
+        if let Some(gone) = theirs.iter().find(|it| !ours.contains(it)) {
+            let (gone, ours) = (gone.to_string(), names(ours));
+            return Err(Error::config(format!("it has offsets of source '{gone}', this query has {ours}")));
+        }
+        for task in &self.tasks {
+            let Some(range) = logged.sources.iter().find(|it| it.name == task.name) else { continue };
+            if range.index != task.index {
+                let (theirs, ours) = (range.index, task.index);
+                let text = format!("its records have index {theirs}, state/names has {ours}: that file is damaged");
+                return Err(Error::config(text).within(about(&task.name)));
+            }
+            // Offsets are opaque here: a source that can't split an empty range can't read them.
+            let empty = OffsetRange { start: range.end.clone(), end: range.end.clone() };
+            task.source.splits(empty, 1).map_err(|e| e.within(about(&task.name)))?;
+        }
+        Ok(())
+    }
+
+    /// Stands at the ends of a logged epoch.
+    pub(crate) fn stand_at_ends(&mut self, ranges: &[SourceRange]) {
+        for task in &mut self.tasks {
+            if let Some(range) = ranges.iter().find(|it| it.name == task.name) {
+                task.position = Some(range.end.clone());
+            }
+        }
+    }
+
+    /// Asks where a query starts that has no log yet.
+    pub(crate) async fn stand_at_start(&mut self, retry: Retry) -> Result<()> {
+        for task in self.tasks.iter_mut().filter(|it| it.position.is_none()) {
+            let mut n = 0;
+            task.position = loop {
+                n += 1;
+                match task.source.initial_offset().await {
+                    Ok(offset) => break Some(offset),
+                    Err(e) if e.kind() == ErrorKind::Transient && retry.wait(n).await => warn(&task.name, &e),
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// The ranges of the next epoch.
+    pub(crate) async fn plan(&mut self, limited: bool) -> Result<Vec<SourceRange>> {
+        let mut ranges = Vec::with_capacity(self.tasks.len());
+        for task in &mut self.tasks {
+            let start = task.position()?.clone();
+            let limit = if limited { task.limit } else { ReadLimit::NONE };
+            let planned = task.source.plan(&start, &limit).await.map_err(|e| e.within(about(&task.name)))?;
+            if planned.schema.is_some() {
+                let text = "its schema has changed since the query started; start the query again";
+                return Err(Error::config(text).within(about(&task.name)));
+            }
+            task.latest = Some(planned.latest);
+            ranges.push(SourceRange { name: task.name.clone(), index: task.index, start, end: planned.end });
+        }
+        Ok(ranges)
+    }
+
+    /// The rows of an epoch, split by split, in the order that a repetition will have too.
+    pub(crate) async fn open(&self, plan: &Plan) -> Result<Vec<SourceInput>> {
+        let mut input = Vec::with_capacity(self.tasks.len());
+        for task in &self.tasks {
+            let range = plan.sources.iter().find(|it| it.name == task.name && it.start != it.end);
+            let mut splits = Vec::new();
+            if let Some(SourceRange { start, end, .. }) = range {
+                let range = OffsetRange { start: start.clone(), end: end.clone() };
+                for split in task.source.splits(range, self.splits).map_err(|e| e.within(about(&task.name)))? {
+                    let partition = split.partition.clone();
+                    let rows = task.source.read(split).await.map_err(|e| e.within(about(&task.name)))?;
+                    splits.push(SplitInput { partition, rows });
+                }
+            }
+            input.push(SourceInput { name: task.name.clone(), splits });
+        }
+        Ok(input)
+    }
+
+    /// Fixes the ends of an available-now run.
+    pub(crate) async fn freeze(&mut self) -> Result<()> {
+        for task in &mut self.tasks {
+            let start = task.position()?.clone();
+            task.source.freeze(&start).await.map_err(|e| e.within(about(&task.name)))?;
+        }
+        Ok(())
+    }
+
+    /// Returns when one of the sources may have more.
+    pub(crate) async fn ready(&mut self) {
+        let waits = self.tasks.iter_mut().filter_map(|task| {
+            let position = task.position.clone()?;
+            let source = &mut task.source;
+            Some(async move { source.ready(&position).await }.boxed())
+        });
+        let waits: Vec<_> = waits.collect();
+        if waits.is_empty() {
+            return futures::future::pending().await;
+        }
+        if select_all(waits).await.0.is_err() {
+            // The next plan tells what is wrong; until then no busy loop.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Tells the sources what will never be read again. Advice: failures are logged and nothing else.
+    pub(crate) async fn forget(&mut self, oldest: &[SourceRange]) {
+        for task in &mut self.tasks {
+            let Some(range) = oldest.iter().find(|it| it.name == task.name) else { continue };
+            if let Err(e) = task.source.commit(&range.end).await {
+                warn(&task.name, &e);
+            }
+        }
+    }
+
+    pub(crate) fn reports(&self) -> Vec<SourceReport> {
+        let report = |it: &SourceTask| SourceReport {
+            name: it.name.clone(),
+            description: it.source.describe(),
+            latest: it.latest.clone(),
+            metrics: it.source.metrics(),
+        };
+        self.tasks.iter().map(report).collect()
+    }
+}
+
+fn about(name: &str) -> String {
+    format!("source {name}")
+}
+
+fn warn(name: &str, error: &Error) {
+    tracing::warn!(source = name, %error, "a source failed for now");
+}

@@ -1,0 +1,22 @@
+//! Keyed state: what a stateful operator remembers between epochs, as Arrow chunks with a hash index.
+//!
+//! ```text
+//! found = state.matching(&partials)     // the stored rows of the keys that the epoch touches
+//! state.put(merged)                      // into the overlay; state N-1 stays as it is
+//! closed = state.evict_through(wm)       // rows whose pane is over
+//! delta = state.delta()                  // what the epoch changed, for the checkpoint
+//! state.seal()                           // the overlay becomes state N; or state.discard()
+//! ```
+
+mod chunk;
+mod codec;
+mod key;
+mod layout;
+mod level;
+mod overlay;
+mod store;
+
+pub use codec::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
+pub use key::{KEY_VERSION, encode_keys, key_hash, virtual_node};
+pub use layout::StateLayout;
+pub use store::KeyedState;

@@ -1,0 +1,126 @@
+//! `StateLayout`: what the rows of an operator's state look like, and the checks that hold others to it.
+
+use std::sync::Arc;
+
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
+use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
+use tidegate_api::{Error, Result};
+
+use super::key::encode_keys;
+
+/// The columns of an operator's state.
+#[derive(Clone, Debug)]
+pub struct StateLayout {
+    /// The operator's stable name in the query.
+    pub operator: Arc<str>,
+    /// Names the columns and the meaning of the rows; another layout is refused.
+    pub layout: Arc<str>,
+    /// The columns of a row.
+    pub schema: SchemaRef,
+    /// The columns that identify a row; none: the state has one row at most.
+    pub key_columns: Vec<usize>,
+    /// The column that says when a row is over: a timestamp in microseconds (a window's end, an event time). Rows whose
+    /// pane is null are never over. If the column is one of the keys too, closing a window drops its index whole
+    /// instead of key by key: make it one wherever the key fixes it.
+    pub pane_column: Option<usize>,
+}
+
+impl StateLayout {
+    /// Looks at the layout itself.
+    pub(super) fn check(&self) -> Result<()> {
+        let columns = self.schema.fields().len();
+        if let Some(at) = self.key_columns.iter().chain(&self.pane_column).find(|it| **it >= columns) {
+            return Err(self.wrong(format!("column {at} of {columns} is named")));
+        }
+        let Some(pane) = self.pane_column.and_then(|it| self.schema.fields().get(it)) else { return Ok(()) };
+        match pane.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => Ok(()),
+            other => {
+                Err(self.wrong(format!("pane column '{}' is {other}, expected timestamp in microseconds", pane.name())))
+            }
+        }
+    }
+
+    /// True if the key fixes the pane.
+    pub(super) fn key_has_pane(&self) -> bool {
+        self.pane_column.is_none_or(|pane| self.key_columns.contains(&pane))
+    }
+
+    /// The key columns alone.
+    pub(super) fn key_schema(&self) -> SchemaRef {
+        let fields: Vec<_> = self.key_columns.iter().filter_map(|it| self.schema.fields().get(*it).cloned()).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// `rows` under the layout's own schema.
+    pub(super) fn adopt(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        if Arc::ptr_eq(rows.schema_ref(), &self.schema) {
+            return Ok(rows.clone());
+        }
+        if let Some(difference) = difference(&self.schema, rows.schema_ref()) {
+            return Err(self.wrong(difference));
+        }
+        RecordBatch::try_new(self.schema.clone(), rows.columns().to_vec())
+            .map_err(|e| self.wrong("the rows do not fit".into()).because(e))
+    }
+
+    /// The keys of rows of the whole schema or of the key columns alone.
+    pub(super) fn keys(&self, rows: &RecordBatch) -> Result<arrow_array::BinaryArray> {
+        let columns: Vec<ArrayRef> = if same_types(rows.schema_ref(), &self.schema) {
+            self.key_columns.iter().filter_map(|it| rows.columns().get(*it).cloned()).collect()
+        } else if same_types(rows.schema_ref(), &self.key_schema()) {
+            rows.columns().to_vec()
+        } else {
+            let difference = difference(&self.schema, rows.schema_ref()).unwrap_or_default();
+            return Err(self.wrong(difference));
+        };
+        encode_keys(&columns, rows.num_rows()).map_err(|e| e.within(format!("state of operator '{}'", self.operator)))
+    }
+
+    /// The pane of each row of the whole schema, or of key rows if the key has it.
+    pub(super) fn panes(&self, rows: &RecordBatch) -> Option<PrimitiveArray<TimestampMicrosecondType>> {
+        let pane = self.pane_column?;
+        let at = if same_types(rows.schema_ref(), &self.schema) {
+            pane
+        } else {
+            self.key_columns.iter().position(|it| *it == pane)?
+        };
+        rows.columns().get(at)?.as_any().downcast_ref().cloned()
+    }
+
+    /// Refuses what was written by another operator or under another layout.
+    pub(super) fn admit(&self, operator: &str, layout: &str) -> Result<()> {
+        if operator != &*self.operator {
+            let found = format!("the checkpoint's rows are of operator '{operator}'");
+            return Err(self.wrong(found));
+        }
+        if layout != &*self.layout {
+            return Err(self.wrong(format!("the checkpoint has layout '{layout}', the query '{}'", self.layout)));
+        }
+        Ok(())
+    }
+
+    /// A `Config` error about this operator's state.
+    pub(super) fn wrong(&self, message: String) -> Error {
+        Error::config(message).within(format!("state of operator '{}'", self.operator))
+    }
+}
+
+fn same_types(a: &Schema, b: &Schema) -> bool {
+    a.fields().len() == b.fields().len()
+        && a.fields().iter().zip(b.fields()).all(|(a, b)| a.data_type() == b.data_type())
+}
+
+/// What differs between the columns expected and those found.
+fn difference(expected: &Schema, found: &Schema) -> Option<String> {
+    let (many, few) = (expected.fields().len(), found.fields().len());
+    if many != few {
+        return Some(format!("{few} columns found, {many} expected"));
+    }
+    let pairs = expected.fields().iter().zip(found.fields());
+    pairs
+        .into_iter()
+        .find(|(a, b)| a.data_type() != b.data_type())
+        .map(|(a, b)| format!("column '{}' is {}, expected '{}' {}", b.name(), b.data_type(), a.name(), a.data_type()))
+}

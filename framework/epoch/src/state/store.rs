@@ -1,0 +1,258 @@
+//! `KeyedState`: the rows of one operator by key, with an overlay for the epoch that is not decided yet.
+
+use std::collections::BTreeSet;
+
+use arrow_array::RecordBatch;
+use tidegate_api::{Error, Result};
+
+use super::chunk::{Chunk, Pick, Place, gather, piece_of};
+use super::layout::StateLayout;
+use super::level::Level;
+use super::overlay::Overlay;
+use crate::program::{OperatorDelta, OperatorSnapshot};
+use read::{Keys, chunks_through};
+
+mod read;
+#[cfg(test)]
+mod tests;
+
+/// The state of one operator: at most one row a key. All changes go to an overlay; [`seal`](Self::seal) makes it the
+/// state, [`discard`](Self::discard) forgets it. No call looks at rows that it does not return or change, but
+/// [`all`](Self::all) and [`snapshot`](Self::snapshot).
+///
+/// After an error in a call that changes the overlay it must be discarded.
+pub struct KeyedState {
+    layout: StateLayout,
+    sealed: Level,
+    overlay: Overlay,
+}
+
+impl KeyedState {
+    /// An empty state.
+    ///
+    /// # Errors
+    /// `Config` if the layout names a column that is not there, or a pane that is not a timestamp in microseconds.
+    pub fn new(layout: StateLayout) -> Result<Self> {
+        layout.check()?;
+        Ok(Self { sealed: Level::new(&layout), overlay: Overlay::new(&layout), layout })
+    }
+
+    /// What its rows look like.
+    pub fn layout(&self) -> &StateLayout {
+        &self.layout
+    }
+
+    /// Writes rows: each is new or replaces the one of its key. The state keeps copies.
+    ///
+    /// # Errors
+    /// `Config` if the columns are not those of the layout, `Internal` if a key comes twice in `rows`.
+    pub fn put(&mut self, rows: RecordBatch) -> Result<()> {
+        let rows = self.layout.adopt(&rows)?;
+        let mut first = None;
+        for (chunk, hashes) in Chunk::cut(&self.layout, &rows)? {
+            let id = self.overlay.level.add(chunk);
+            self.index(id, *first.get_or_insert(id), &hashes)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out the rows whose pane is at or before `through_us`, those of this epoch too, and returns them in order
+    /// of pane, hash and key.
+    ///
+    /// # Errors
+    /// `Internal` if they can't be copied.
+    pub fn evict_through(&mut self, through_us: i64) -> Result<RecordBatch> {
+        let mut sources: Vec<&Chunk> = Vec::new();
+        let mut picks = Vec::new();
+        let mut orphans = Vec::new();
+        let is_over = |pane: Option<i64>| pane.is_some_and(|it| it <= through_us);
+        for (id, chunk) in chunks_through(&self.overlay.level, through_us) {
+            let rows = chunk.live_rows().filter(|row| is_over(chunk.pane(*row)));
+            for row in rows {
+                picks.push(Pick::of(chunk, sources.len(), row));
+                // Its key may still stand in a later pane of the sealed state, where nothing else hides it for good.
+                let below = self.overlay.replaced(Place::new(id, row));
+                let chunk = self.sealed.chunk(below.chunk);
+                orphans.extend(chunk.filter(|it| !is_over(it.pane(below.row()))).map(|_| below));
+            }
+            sources.push(chunk);
+        }
+        let fresh = picks.len();
+        let mut evicts = false;
+        for (id, chunk) in chunks_through(&self.sealed, through_us) {
+            for row in chunk.live_rows().filter(|row| is_over(chunk.pane(*row))) {
+                evicts = true;
+                if !self.overlay.is_over(chunk.pane(row)) && !self.overlay.hides(Place::new(id, row)) {
+                    picks.push(Pick::of(chunk, sources.len(), row));
+                }
+            }
+            sources.push(chunk);
+        }
+        let evicted = picks.len() - fresh;
+        Pick::sort(&mut picks, &sources);
+        let rows = gather(&self.layout.schema, &sources, &picks)?;
+        self.overlay.tombs.extend(orphans);
+        self.overlay.level.drop_through(through_us);
+        self.overlay.evicted += evicted;
+        self.overlay.evicts |= evicts;
+        self.overlay.through_us = self.overlay.through_us.max(Some(through_us));
+        Ok(rows)
+    }
+
+    /// Takes out the rows of the keys in `rows` (the whole schema, or the key columns alone) and counts them.
+    ///
+    /// # Errors
+    /// `Config` if the columns are not those of the layout.
+    pub fn remove(&mut self, rows: &RecordBatch) -> Result<u64> {
+        let keys = Keys::of(&self.layout, rows)?;
+        let mut removed = 0;
+        for at in 0..keys.len() {
+            let (pane, hash, key) = keys.get(at);
+            if let Some(place) = self.overlay.level.find(pane, hash, key) {
+                let below = self.overlay.replaced(place);
+                self.overlay.tombs.extend((below != Place::NONE).then_some(below));
+                self.overlay.level.remove(place);
+                removed += 1;
+            } else if let Some(place) = self.sealed_row(pane, hash, key) {
+                self.overlay.hide(place);
+                self.overlay.tombs.push(place);
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Makes the overlay the state. Work is in proportion to what the epoch changed, but for merging, which is paid
+    /// for by the rows that came before.
+    pub fn seal(&mut self) {
+        let overlay = std::mem::replace(&mut self.overlay, Overlay::new(&self.layout));
+        let mut touched = BTreeSet::new();
+        if let Some(through_us) = overlay.through_us.filter(|_| overlay.evicts) {
+            touched.extend(self.sealed.pieces_through(through_us));
+            self.sealed.drop_through(through_us);
+        }
+        for place in &overlay.tombs {
+            touched.extend(self.piece(*place));
+            self.sealed.remove(*place);
+        }
+        let (level, replaced) = overlay.into_parts();
+        for (piece, id, chunk) in level.into_chunks() {
+            if chunk.live() == 0 {
+                continue;
+            }
+            touched.insert(piece);
+            let rows: Vec<_> = chunk.live_rows().map(|row| (row, chunk.hash(row))).collect();
+            let places = replaced.get(&id);
+            let new = self.sealed.add(chunk);
+            for (row, hash) in rows {
+                let below = places.and_then(|it| it.get(row).copied()).unwrap_or(Place::NONE);
+                touched.extend(self.piece(below));
+                let from = if self.sealed.kill(below) { below } else { Place::NONE };
+                self.sealed.point(piece, hash, from, Place::new(new, row));
+            }
+        }
+        for piece in touched {
+            if let Err(error) = self.sealed.tidy(&self.layout, piece) {
+                tracing::warn!(operator = &*self.layout.operator, %error, "state chunks stay unmerged");
+            }
+        }
+        self.sealed.recycle();
+    }
+
+    /// Forgets the overlay.
+    pub fn discard(&mut self) {
+        self.overlay = Overlay::new(&self.layout);
+    }
+
+    /// Brings the sealed state one epoch on.
+    ///
+    /// # Errors
+    /// `Config` if the delta is of another operator or layout, `Internal` if an epoch is undecided.
+    pub fn apply(&mut self, delta: &OperatorDelta) -> Result<()> {
+        if self.delta()?.is_some() {
+            return Err(Error::internal(format!(
+                "state of operator '{}': an epoch is undecided",
+                self.layout.operator
+            )));
+        }
+        self.layout.admit(&delta.operator, &delta.layout)?;
+        match self.apply_to_overlay(delta) {
+            Ok(()) => self.seal(),
+            Err(error) => {
+                self.discard();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the state by a snapshot.
+    ///
+    /// # Errors
+    /// `Config` if the snapshot is of another operator or layout.
+    pub fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
+        self.layout.admit(&snapshot.operator, &snapshot.layout)?;
+        let mut level = Level::new(&self.layout);
+        for rows in &snapshot.rows {
+            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(rows)?)? {
+                let id = level.add(chunk);
+                for (row, hash) in hashes.iter().enumerate() {
+                    let Some(chunk) = level.chunk(id) else { continue };
+                    let pane = chunk.pane(row);
+                    if level.find(pane, *hash, chunk.key(row)).is_some() {
+                        return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
+                    }
+                    level.point(piece_of(pane), *hash, Place::NONE, Place::new(id, row));
+                }
+            }
+        }
+        self.sealed = level;
+        self.discard();
+        Ok(())
+    }
+
+    fn apply_to_overlay(&mut self, delta: &OperatorDelta) -> Result<()> {
+        if let Some(through_us) = delta.evict_through_us {
+            self.evict_through(through_us)?;
+        }
+        if let Some(keys) = &delta.tombstones {
+            self.remove(keys)?;
+        }
+        delta.puts.as_ref().map_or(Ok(()), |rows| self.put(rows.clone()))
+    }
+
+    /// Makes the rows of a new overlay chunk findable, and hides what they replace.
+    fn index(&mut self, id: u32, first: u32, hashes: &[u64]) -> Result<()> {
+        let mut replaced = Vec::with_capacity(hashes.len());
+        for (row, hash) in hashes.iter().enumerate() {
+            let Some(chunk) = self.overlay.level.chunk(id) else { continue };
+            let (pane, key) = (chunk.pane(row), chunk.key(row));
+            let known = self.overlay.level.find(pane, *hash, key);
+            let below = if known.is_none() { self.sealed_row(pane, *hash, key) } else { None };
+            let below = match (known, below) {
+                (Some(known), _) if known.chunk >= first => {
+                    let operator = &self.layout.operator;
+                    return Err(Error::internal(format!("state of operator '{operator}': a key is put twice at once")));
+                }
+                (Some(known), _) => {
+                    self.overlay.level.kill(known);
+                    self.overlay.replaced(known)
+                }
+                (None, Some(below)) => {
+                    self.overlay.hide(below);
+                    below
+                }
+                (None, None) => Place::NONE,
+            };
+            self.overlay.level.point(piece_of(pane), *hash, known.unwrap_or(Place::NONE), Place::new(id, row));
+            replaced.push(below);
+        }
+        self.overlay.set_replaced(id, replaced);
+        Ok(())
+    }
+
+    fn piece(&self, sealed: Place) -> Option<Option<i64>> {
+        self.sealed.chunk(sealed.chunk).map(|it| piece_of(it.pane(sealed.row())))
+    }
+
+}

@@ -1,0 +1,203 @@
+//! What can be asked of a state: rows by key, all rows, what the epoch changed, the sealed whole.
+
+use std::collections::BTreeSet;
+
+use arrow_array::{Array, BinaryArray, RecordBatch, TimestampMicrosecondArray};
+use tidegate_api::{Error, Result};
+
+use super::KeyedState;
+use crate::program::{OperatorDelta, OperatorSnapshot};
+use crate::state::chunk::{Chunk, Pick, Place, gather};
+use crate::state::key::key_hash;
+use crate::state::layout::StateLayout;
+use crate::state::level::Level;
+
+/// Rows of a batch that `all` gives.
+const BATCH_ROWS: usize = 1 << 16;
+
+impl KeyedState {
+    /// The rows of the keys found in `rows` (the whole schema, or the key columns alone): each once, in the order in
+    /// which the keys first come.
+    ///
+    /// # Errors
+    /// `Config` if the columns are not those of the layout.
+    pub fn matching(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let keys = Keys::of(&self.layout, rows)?;
+        let mut found = Vec::new();
+        for at in 0..keys.len() {
+            let (pane, hash, key) = keys.get(at);
+            let place = match self.overlay.level.find(pane, hash, key) {
+                Some(place) => Some((false, place)),
+                None => self.sealed_row(pane, hash, key).map(|it| (true, it)),
+            };
+            found.extend(place.map(|(sealed, place)| (sealed, place, at)));
+        }
+        found.sort_unstable();
+        found.dedup_by_key(|it| (it.0, it.1));
+        let mut sources: Vec<&Chunk> = Vec::new();
+        let mut last = None;
+        let mut picks = Vec::with_capacity(found.len());
+        for (sealed, place, at) in found {
+            if last != Some((sealed, place.chunk)) {
+                last = Some((sealed, place.chunk));
+                let level = if sealed { &self.sealed } else { &self.overlay.level };
+                sources.extend(level.chunk(place.chunk));
+            }
+            picks.push((at, Pick { pane: None, hash: 0, source: sources.len().saturating_sub(1), row: place.row() }));
+        }
+        picks.sort_unstable_by_key(|it| it.0);
+        let picks: Vec<_> = picks.into_iter().map(|it| it.1).collect();
+        gather(&self.layout.schema, &sources, &picks)
+    }
+
+    /// All rows, those of this epoch too, in order of pane (null first), hash and key.
+    ///
+    /// # Errors
+    /// `Internal` if they can't be copied.
+    pub fn all(&self) -> Result<Vec<RecordBatch>> {
+        let pieces: BTreeSet<_> =
+            self.sealed.pieces().chain(self.overlay.level.pieces()).map(|(piece, _)| piece).collect();
+        let mut batches = Vec::new();
+        for piece in pieces {
+            let mut sources: Vec<&Chunk> = Vec::new();
+            let mut picks = Vec::new();
+            for (_, chunk) in chunks_of(&self.overlay.level, piece) {
+                picks.extend(chunk.live_rows().map(|row| Pick::of(chunk, sources.len(), row)));
+                sources.push(chunk);
+            }
+            for (id, chunk) in chunks_of(&self.sealed, piece) {
+                let seen =
+                    |row: &usize| !self.overlay.is_over(chunk.pane(*row)) && !self.overlay.hides(Place::new(id, *row));
+                picks.extend(chunk.live_rows().filter(seen).map(|row| Pick::of(chunk, sources.len(), row)));
+                sources.push(chunk);
+            }
+            Pick::sort(&mut picks, &sources);
+            for part in picks.chunks(BATCH_ROWS) {
+                batches.push(gather(&self.layout.schema, &sources, part)?);
+            }
+        }
+        Ok(batches)
+    }
+
+    /// Number of rows, with this epoch's changes.
+    pub fn len(&self) -> usize {
+        (self.sealed.live() + self.overlay.level.live()).saturating_sub(self.overlay.hidden() + self.overlay.evicted)
+    }
+
+    /// True if there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held by rows, keys and indexes.
+    pub fn memory_bytes(&self) -> usize {
+        self.sealed.bytes() + self.overlay.bytes()
+    }
+
+    /// What the overlay changes, rows ordered by virtual node; none if it changes nothing.
+    ///
+    /// # Errors
+    /// `Internal` if the rows can't be copied.
+    pub fn delta(&self) -> Result<Option<OperatorDelta>> {
+        let mut sources: Vec<&Chunk> = Vec::new();
+        let mut puts = Vec::new();
+        for (piece, _) in self.overlay.level.pieces() {
+            for (_, chunk) in chunks_of(&self.overlay.level, piece) {
+                puts.extend(chunk.live_rows().map(|row| Pick::of(chunk, sources.len(), row)));
+                sources.push(chunk);
+            }
+        }
+        let puts = self.by_node(&sources, puts)?;
+        let tombstones = self.tombstones()?;
+        let evict_through_us = self.overlay.through_us.filter(|_| self.overlay.evicts);
+        if puts.is_none() && tombstones.is_none() && evict_through_us.is_none() {
+            return Ok(None);
+        }
+        let (operator, layout) = (self.layout.operator.clone(), self.layout.layout.clone());
+        Ok(Some(OperatorDelta { operator, layout, evict_through_us, tombstones, puts }))
+    }
+
+    /// The sealed state. Chunks without dead rows are shared, not copied.
+    ///
+    /// # Errors
+    /// `Internal` if the rows can't be copied.
+    pub fn snapshot(&self) -> Result<OperatorSnapshot> {
+        let mut rows = Vec::new();
+        for (piece, _) in self.sealed.pieces() {
+            for (_, chunk) in chunks_of(&self.sealed, piece).filter(|(_, chunk)| chunk.live() > 0) {
+                let picks: Vec<_> = chunk.live_rows().map(|row| Pick { pane: None, hash: 0, source: 0, row }).collect();
+                rows.push(gather(&self.layout.schema, &[chunk], &picks)?);
+            }
+        }
+        Ok(OperatorSnapshot { operator: self.layout.operator.clone(), layout: self.layout.layout.clone(), rows })
+    }
+
+    /// The sealed row of a key, if the overlay leaves it to be seen.
+    pub(super) fn sealed_row(&self, pane: Option<i64>, hash: u64, key: &[u8]) -> Option<Place> {
+        let place = self.sealed.find(pane, hash, key)?;
+        let chunk = self.sealed.chunk(place.chunk)?;
+        (!self.overlay.is_over(chunk.pane(place.row())) && !self.overlay.hides(place)).then_some(place)
+    }
+
+    /// The keys that the epoch removed and eviction does not take anyway.
+    fn tombstones(&self) -> Result<Option<RecordBatch>> {
+        let mut tombs = self.overlay.tombs.clone();
+        tombs.sort_unstable();
+        let mut sources: Vec<&Chunk> = Vec::new();
+        let mut picks = Vec::with_capacity(tombs.len());
+        let mut last = None;
+        for place in tombs {
+            let Some(chunk) = self.sealed.chunk(place.chunk) else { continue };
+            if last != Some(place.chunk) {
+                last = Some(place.chunk);
+                sources.push(chunk);
+            }
+            if !(self.overlay.evicts && self.overlay.is_over(chunk.pane(place.row()))) {
+                picks.push(Pick::of(chunk, sources.len() - 1, place.row()));
+            }
+        }
+        let Some(rows) = self.by_node(&sources, picks)? else { return Ok(None) };
+        let keys = rows.project(&self.layout.key_columns).map_err(|e| Error::internal("state keys").because(e))?;
+        Ok(Some(keys))
+    }
+
+    fn by_node(&self, sources: &[&Chunk], mut picks: Vec<Pick>) -> Result<Option<RecordBatch>> {
+        if picks.is_empty() {
+            return Ok(None);
+        }
+        Pick::sort_by_node(&mut picks, sources);
+        gather(&self.layout.schema, sources, &picks).map(Some)
+    }
+}
+
+/// The keys of rows given from outside, with what it takes to find them.
+pub(super) struct Keys {
+    keys: BinaryArray,
+    panes: Option<TimestampMicrosecondArray>,
+}
+
+impl Keys {
+    pub(super) fn of(layout: &StateLayout, rows: &RecordBatch) -> Result<Self> {
+        Ok(Self { keys: layout.keys(rows)?, panes: layout.panes(rows) })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Pane, hash and bytes of a row's key.
+    pub(super) fn get(&self, row: usize) -> (Option<i64>, u64, &[u8]) {
+        let pane = self.panes.as_ref().filter(|it| it.is_valid(row)).map(|it| it.value(row));
+        let key = self.keys.value(row);
+        (pane, key_hash(key), key)
+    }
+}
+
+fn chunks_of(level: &Level, piece: Option<i64>) -> impl Iterator<Item = (u32, &Chunk)> {
+    let ids = level.pane(piece).map_or(&[][..], |it| it.chunks());
+    ids.iter().filter_map(|id| level.chunk(*id).map(|chunk| (*id, chunk)))
+}
+
+pub(super) fn chunks_through(level: &Level, through_us: i64) -> impl Iterator<Item = (u32, &Chunk)> {
+    level.pieces_through(through_us).into_iter().flat_map(|piece| chunks_of(level, piece))
+}

@@ -1,0 +1,279 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+use super::*;
+use crate::state::{encode_keys, key_hash, virtual_node};
+
+mod model;
+
+type Row = (i64, Option<i64>, i64);
+
+const S: i64 = 1_000_000;
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Int64, false),
+        Field::new("end", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+        Field::new("value", DataType::Int64, false),
+    ]))
+}
+
+/// With the pane in the key or not.
+fn layout(pane_in_key: bool) -> StateLayout {
+    StateLayout {
+        operator: "count".into(),
+        layout: "key,end,value".into(),
+        schema: schema(),
+        key_columns: if pane_in_key { vec![0, 1] } else { vec![0] },
+        pane_column: Some(1),
+    }
+}
+
+fn state(pane_in_key: bool) -> KeyedState {
+    KeyedState::new(layout(pane_in_key)).unwrap()
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let keys = Int64Array::from_iter_values(rows.iter().map(|it| it.0));
+    let ends = TimestampMicrosecondArray::from_iter(rows.iter().map(|it| it.1));
+    let values = Int64Array::from_iter_values(rows.iter().map(|it| it.2));
+    RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(ends), Arc::new(values)]).unwrap()
+}
+
+fn rows(batches: &[RecordBatch]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let (keys, values) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(2).as_primitive::<Int64Type>());
+        let ends = batch.column(1).as_primitive::<TimestampMicrosecondType>();
+        rows.extend(
+            (0..batch.num_rows())
+                .map(|it| (keys.value(it), ends.is_valid(it).then(|| ends.value(it)), values.value(it))),
+        );
+    }
+    rows
+}
+
+fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort();
+    rows
+}
+
+fn all(state: &KeyedState) -> Vec<Row> {
+    sorted(rows(&state.all().unwrap()))
+}
+
+#[test]
+fn the_overlay_wins_and_discard_brings_the_sealed_rows_back() {
+    for pane_in_key in [true, false] {
+        let mut state = state(pane_in_key);
+        state.put(batch(&[(1, Some(S), 10), (2, Some(S), 20)])).unwrap();
+        state.seal();
+        state.put(batch(&[(2, Some(S), 21), (3, Some(S), 30)])).unwrap();
+        assert_eq!(all(&state), [(1, Some(S), 10), (2, Some(S), 21), (3, Some(S), 30)]);
+        assert_eq!(rows(&state.snapshot().unwrap().rows).len(), 2);
+        let found =
+            state.matching(&batch(&[(3, Some(S), 0), (9, Some(S), 0), (2, Some(S), 0), (3, Some(S), 1)])).unwrap();
+        assert_eq!(rows(&[found]), [(3, Some(S), 30), (2, Some(S), 21)]);
+        state.discard();
+        assert_eq!(all(&state), [(1, Some(S), 10), (2, Some(S), 20)]);
+        assert!(state.delta().unwrap().is_none());
+    }
+}
+
+#[test]
+fn eviction_takes_old_and_new_rows_and_leaves_null_panes() {
+    for pane_in_key in [true, false] {
+        let mut state = state(pane_in_key);
+        state.put(batch(&[(1, Some(S), 1), (2, Some(S + 1), 2), (3, Some(9 * S), 3), (4, None, 4)])).unwrap();
+        state.seal();
+        state.put(batch(&[(5, Some(S), 5), (6, Some(9 * S), 6)])).unwrap();
+        let evicted = state.evict_through(S).unwrap();
+        assert_eq!(sorted(rows(&[evicted])), [(1, Some(S), 1), (5, Some(S), 5)]);
+        assert_eq!(state.evict_through(S).unwrap().num_rows(), 0);
+        assert_eq!(state.len(), 4);
+        let delta = state.delta().unwrap().unwrap();
+        assert_eq!(delta.evict_through_us, Some(S));
+        assert_eq!(rows(&[delta.puts.unwrap()]), [(6, Some(9 * S), 6)]);
+        state.seal();
+        assert_eq!(all(&state), [(2, Some(S + 1), 2), (3, Some(9 * S), 3), (4, None, 4), (6, Some(9 * S), 6)]);
+        assert_eq!(state.evict_through(i64::MAX).unwrap().num_rows(), 3);
+        state.seal();
+        assert_eq!(all(&state), [(4, None, 4)]);
+    }
+}
+
+/// A row that replaced a later one and is then over must take the later one with it, also in the delta.
+#[test]
+fn an_evicted_row_takes_the_row_that_it_replaced() {
+    let mut state = state(false);
+    state.put(batch(&[(1, Some(9 * S), 1)])).unwrap();
+    state.seal();
+    let before = state.snapshot().unwrap();
+    state.put(batch(&[(1, Some(S), 2)])).unwrap();
+    assert_eq!(state.evict_through(S).unwrap().num_rows(), 1);
+    let delta = state.delta().unwrap().unwrap();
+    assert_eq!(delta.tombstones.as_ref().map(RecordBatch::num_rows), Some(1));
+    state.seal();
+    assert!(state.is_empty());
+    let mut restored = KeyedState::new(layout(false)).unwrap();
+    restored.load(&before).unwrap();
+    restored.apply(&delta).unwrap();
+    assert!(restored.is_empty());
+}
+
+#[test]
+fn rows_put_after_an_eviction_stay() {
+    let mut state = state(true);
+    state.put(batch(&[(1, Some(S), 1)])).unwrap();
+    state.seal();
+    state.evict_through(S).unwrap();
+    assert_eq!(state.matching(&batch(&[(1, Some(S), 0)])).unwrap().num_rows(), 0);
+    state.put(batch(&[(1, Some(S), 2)])).unwrap();
+    assert_eq!(all(&state), [(1, Some(S), 2)]);
+    state.seal();
+    assert_eq!(all(&state), [(1, Some(S), 2)]);
+}
+
+#[test]
+fn removal_counts_and_names_keys() {
+    for pane_in_key in [true, false] {
+        let mut state = state(pane_in_key);
+        state.put(batch(&[(1, None, 1), (2, None, 2)])).unwrap();
+        state.seal();
+        state.put(batch(&[(2, None, 3), (3, None, 4)])).unwrap();
+        let gone = batch(&[(1, None, 0), (2, None, 0), (3, None, 0), (4, None, 0), (1, None, 0)]);
+        assert_eq!(state.remove(&gone).unwrap(), 3);
+        assert_eq!(state.remove(&gone.project(&state.layout().key_columns.clone()).unwrap()).unwrap(), 0);
+        let delta = state.delta().unwrap().unwrap();
+        let tombstones = delta.tombstones.unwrap();
+        assert_eq!(tombstones.num_columns(), if pane_in_key { 2 } else { 1 });
+        assert_eq!(tombstones.num_rows(), 2, "a key that was never sealed needs no tombstone");
+        assert!(delta.puts.is_none());
+        state.seal();
+        assert!(state.is_empty());
+    }
+}
+
+#[test]
+fn a_key_put_twice_at_once_is_refused() {
+    for pane_in_key in [true, false] {
+        let error = state(pane_in_key).put(batch(&[(1, None, 1), (2, None, 1), (1, None, 2)])).unwrap_err();
+        assert!(error.to_string().contains("operator 'count': a key is put twice"), "{error}");
+    }
+    let error = state(false).put(batch(&[(1, Some(S), 1), (1, Some(9 * S), 2)])).unwrap_err();
+    assert!(error.to_string().contains("a key is put twice"), "{error}");
+}
+
+#[test]
+fn deltas_are_ordered_by_virtual_node() {
+    let mut state = state(true);
+    for part in 0..4 {
+        let many: Vec<Row> = (0..500).map(|it| (it * 4 + part, Some(it % 3 * S), it)).collect();
+        state.put(batch(&many)).unwrap();
+    }
+    let puts = state.delta().unwrap().unwrap().puts.unwrap();
+    assert_eq!(puts.num_rows(), 2000);
+    let keys = encode_keys(&puts.columns()[..2], puts.num_rows()).unwrap();
+    let nodes: Vec<_> = (0..keys.len()).map(|it| virtual_node(keys.value(it))).collect();
+    assert!(nodes.is_sorted());
+}
+
+#[test]
+fn order_does_not_depend_on_the_past() {
+    let many: Vec<Row> = (0..3000).map(|it| (it, Some(it % 7 * 400_000), it)).collect();
+    let mut at_once = state(true);
+    at_once.put(batch(&many)).unwrap();
+    at_once.seal();
+    let mut piecemeal = state(true);
+    for part in many.rchunks(37) {
+        piecemeal.put(batch(part)).unwrap();
+        piecemeal.seal();
+    }
+    let order = rows(&at_once.all().unwrap());
+    assert_eq!(order, rows(&piecemeal.all().unwrap()));
+    assert_eq!(rows(&[piecemeal.evict_through(3 * S).unwrap()]), order);
+}
+
+#[test]
+fn a_global_aggregate_has_one_row() {
+    let mut layout = layout(false);
+    layout.key_columns = Vec::new();
+    layout.pane_column = None;
+    let mut state = KeyedState::new(layout).unwrap();
+    for value in 0..20 {
+        state.put(batch(&[(0, None, value)])).unwrap();
+        state.seal();
+        assert_eq!(all(&state), [(0, None, value)]);
+    }
+    assert_eq!(state.snapshot().unwrap().rows.len(), 1);
+}
+
+#[test]
+fn the_state_holds_copies_not_slices() {
+    let text = "a text that is too long to be inlined in a view";
+    let schema = Arc::new(Schema::new(vec![Field::new("word", DataType::Utf8View, false)]));
+    let words = StringViewArray::from_iter_values((0..10_000).map(|it| format!("{text} {it}")));
+    let big = RecordBatch::try_new(schema.clone(), vec![Arc::new(words)]).unwrap();
+    let layout =
+        StateLayout { operator: "o".into(), layout: "l".into(), schema, key_columns: vec![0], pane_column: None };
+    let mut state = KeyedState::new(layout).unwrap();
+    state.put(big.slice(17, 1)).unwrap();
+    assert!(state.memory_bytes() < 4096, "{}", state.memory_bytes());
+    state.seal();
+    assert!(state.memory_bytes() < 4096, "{}", state.memory_bytes());
+}
+
+/// Chunks of old versions go; the memory of a state that is written over and over has a bound.
+#[test]
+fn versions_and_closed_windows_leave_no_memory() {
+    for pane_in_key in [true, false] {
+        let mut state = state(pane_in_key);
+        let mut most = 0;
+        for epoch in 0..400 {
+            let many: Vec<Row> = (0..200).map(|it| (it, Some(epoch / 10 * 5 * S), epoch)).collect();
+            state.put(batch(&many)).unwrap();
+            state.evict_through((epoch / 10 - 2) * 5 * S).unwrap();
+            state.seal();
+            if epoch == 100 {
+                most = state.memory_bytes() * 2;
+            }
+        }
+        assert_eq!(state.len(), if pane_in_key { 400 } else { 200 });
+        assert!(state.memory_bytes() < most, "{} of {most}", state.memory_bytes());
+        let full = state.memory_bytes();
+        state.evict_through(i64::MAX).unwrap();
+        state.seal();
+        assert!(state.memory_bytes() < full / 4, "{} of {full} after the last", state.memory_bytes());
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_difference() {
+    let mut state = state(true);
+    state.put(batch(&[(1, None, 1)])).unwrap();
+    state.seal();
+    let good = state.snapshot().unwrap();
+    let mut other = good.clone();
+    other.layout = "key,end,value,more".into();
+    let error = state.load(&other).unwrap_err();
+    assert_eq!(error.kind(), tidegate_api::ErrorKind::Config);
+    let text = "operator 'count': the checkpoint has layout 'key,end,value,more', the query 'key,end,value'";
+    assert!(error.to_string().contains(text), "{error}");
+    other = good.clone();
+    other.operator = "sum".into();
+    assert!(state.load(&other).unwrap_err().to_string().contains("rows are of operator 'sum'"));
+    other = good.clone();
+    other.rows = vec![other.rows[0].project(&[0, 2]).unwrap()];
+    assert!(state.load(&other).unwrap_err().to_string().contains("2 columns found, 3 expected"));
+    other.rows = vec![good.rows[0].clone(), good.rows[0].clone()];
+    assert!(state.load(&other).unwrap_err().to_string().contains("a key stands twice"));
+    assert_eq!(all(&state), [(1, None, 1)], "a refused snapshot leaves the state");
+    let mut wrong = layout(true);
+    wrong.pane_column = Some(0);
+    assert!(KeyedState::new(wrong).err().unwrap().to_string().contains("pane column 'key' is Int64"));
+}

@@ -1,0 +1,159 @@
+//! Every point of the loop, hit by a crash or an error, once and once more in the next life: what the sinks show, the
+//! state and the watermark must be as if nothing had happened.
+
+use tidegate_api::{ErrorKind, Result};
+use tidegate_epoch::Faults;
+use tidegate_epoch::fault::{Action, Point};
+
+use crate::world::{DELAY_MS, Store, World, drain, model};
+
+/// Rows that are never late, in three steps.
+const CHUNKS: [&[i64]; 3] = [&[1, 12, 14], &[15, 27], &[28, 31, 40]];
+/// What comes in after the faults are over.
+const AFTER: [&[i64]; 2] = [&[41, 52], &[70]];
+
+fn world(sinks: usize) -> World {
+    let mut world = World::new();
+    world.settings.min_epochs_to_retain = 2;
+    let names = ["table", "second"];
+    world.stores = names.into_iter().take(sinks).map(|name| (name, Store::default())).collect();
+    world
+}
+
+/// One life of a query. `added` counts the steps of input that have been given.
+async fn live(world: &World, faults: &Faults, added: &mut usize) -> Result<()> {
+    let mut query = world.start_with(faults).await?;
+    loop {
+        drain(&mut query).await?;
+        let Some(chunk) = CHUNKS.get(*added) else { return Ok(()) };
+        *added += 1;
+        world.feed().add(chunk);
+    }
+}
+
+/// More input comes while nobody runs.
+fn add_more(world: &World, added: &mut usize) {
+    if let Some(chunk) = CHUNKS.get(*added) {
+        *added += 1;
+        world.feed().add(chunk);
+    }
+}
+
+/// Runs to the end without faults, then two epochs more, and compares all that can be seen.
+async fn verify(world: &World, added: &mut usize, what: &str) -> Result<(), String> {
+    live(world, &Faults::default(), added).await.map_err(|e| format!("{what}: {e}"))?;
+    let mut query = world.start().await.map_err(|e| format!("{what}: {e}"))?;
+    for chunk in [&[][..], AFTER[0], AFTER[1]] {
+        world.feed().add(chunk);
+        drain(&mut query).await.map_err(|e| format!("{what}: {e}"))?;
+        let values = world.feed().values();
+        let (expected, open) = model(&values);
+        for (name, store) in &world.stores {
+            let mut rows = store.rows();
+            rows.sort_unstable();
+            if rows != expected {
+                return Err(format!("{what}: sink {name} shows {rows:?}, expected {expected:?}"));
+            }
+        }
+        let watermark = values.iter().max().map(|it| it * 1000 - DELAY_MS);
+        if query.watermark_ms() != watermark {
+            return Err(format!("{what}: watermark {:?}, expected {watermark:?}", query.watermark_ms()));
+        }
+        let total = query.handle().latest().and_then(|it| it.state_operators.first().map(|it| it.num_rows_total));
+        if total.is_some_and(|it| it != open.len() as u64) {
+            return Err(format!("{what}: {total:?} windows open, expected {open:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Arms `action` at the nth hit of `point` in a first life, and perhaps another in a second. False if the first life
+/// was over before it came to that.
+async fn trial(world: World, first: (Point, Action, u32), second: Option<(Point, Action)>) -> Result<bool, String> {
+    let mut added = 0;
+    let what = format!("{first:?} then {second:?}");
+    let faults = Faults::default();
+    faults.arm_point(first.0, first.1, first.2);
+    let passes = hits(&faults, first.0);
+    let died = live(&world, &faults, &mut added).await.is_err();
+    let reached = died || hits(&faults, first.0) - passes >= first.2;
+    if died {
+        add_more(&world, &mut added);
+    }
+    if let Some((point, action)) = second {
+        let faults = Faults::default();
+        faults.arm_point(point, action, 1);
+        if live(&world, &faults, &mut added).await.is_err() {
+            add_more(&world, &mut added);
+        }
+    }
+    verify(&world, &mut added, &what).await?;
+    Ok(reached)
+}
+
+fn hits(faults: &Faults, point: Point) -> u32 {
+    if faults.trace().is_empty() {
+        faults.watch();
+    }
+    faults.trace().iter().filter(|(_, it)| *it == point).count().try_into().unwrap()
+}
+
+const ACTIONS: [Action; 3] = [Action::Crash, Action::Error(ErrorKind::Transient), Action::Error(ErrorKind::Internal)];
+
+#[tokio::test(start_paused = true)]
+async fn one_fault_anywhere_changes_nothing() {
+    let mut trials = 0;
+    for sinks in [1, 2] {
+        for point in Point::ALL {
+            for action in ACTIONS {
+                let mut nth = 1;
+                while trial(world(sinks), (*point, action, nth), None).await.unwrap() {
+                    nth += 1;
+                    trials += 1;
+                }
+                assert!(nth > 1, "{point} is never reached");
+            }
+        }
+    }
+    println!("{trials} trials");
+    assert!(trials > 300, "{trials}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_fault_while_recovering_changes_nothing() {
+    for first in Point::ALL {
+        for second in Point::ALL {
+            for nth in [1, 3] {
+                trial(world(2), (*first, Action::Crash, nth), Some((*second, Action::Crash))).await.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_errors_in_a_row_are_outlasted() {
+    for point in
+        [Point::Plan, Point::Run, Point::RecordDirsync, Point::Prepare, Point::CommitBefore, Point::CommitAfter]
+    {
+        let world = world(2);
+        let faults = Faults::default();
+        faults.arm(&format!("{point}=error@2*10")).unwrap();
+        let mut added = 0;
+        live(&world, &faults, &mut added).await.unwrap_or_else(|e| panic!("{point}: {e}"));
+        verify(&world, &mut added, point.name()).await.unwrap();
+    }
+}
+
+/// The matrix must be able to see a mistake.
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_forgets_epochs_is_caught() {
+    let mut wrong = 0;
+    for point in Point::ALL {
+        for nth in 1..9 {
+            let world = world(1);
+            world.store().forget_epochs();
+            wrong += u32::from(trial(world, (*point, Action::Crash, nth), None).await.is_err());
+        }
+    }
+    assert!(wrong >= 3, "{wrong}");
+}

@@ -1,0 +1,15 @@
+//! The loop over fake sources, sinks and a small windowed program.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod crash;
+mod damage;
+mod errors;
+mod folder;
+mod kill;
+mod order;
+mod progress;
+mod retention;
+mod triggers;
+mod watermarks;
+mod world;

@@ -1,0 +1,209 @@
+//! A small world to run a query in: numbers come in, counts by window go out.
+
+mod program;
+mod sink;
+mod source;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tidegate_api::{Clock, DynSource, ReadLimit, Result, async_trait};
+use tidegate_epoch::{
+    Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
+    SourcePart, Step,
+};
+
+pub(crate) use program::{DELAY_MS, Windows, model};
+pub(crate) use sink::{Store, Table};
+pub(crate) use source::{Feed, Letters, Numbers};
+
+/// Stands still until a test moves it.
+#[derive(Default)]
+pub(crate) struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    pub(crate) fn set(&self, ms: i64) {
+        self.0.store(ms, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.now_ms().unsigned_abs())
+    }
+    async fn sleep_until(&self, at_ms: i64) {
+        while self.now_ms() < at_ms {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// What happened, each with the files of its epoch that were there then.
+#[derive(Clone)]
+pub(crate) struct Events {
+    root: PathBuf,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Events {
+    pub(crate) fn note(&self, what: &str, epoch: u64) {
+        let there = |folder: &str, is: &dyn Fn(&str) -> bool| {
+            let entries = std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten();
+            entries.filter_map(|it| it.file_name().into_string().ok()).any(|it| is(&it))
+        };
+        let mut files = Vec::new();
+        if there("state/wal", &|it| it.starts_with(&format!("{epoch}."))) {
+            files.push("record");
+        }
+        for folder in ["offsets", "commits"] {
+            if there(folder, &|it| it == epoch.to_string()) {
+                files.push(folder);
+            }
+        }
+        self.seen.lock().unwrap().push(format!("{what} {epoch} [{}]", files.join(" ")));
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+}
+
+/// All that outlives a query: its checkpoint, what its sources have and what its sinks show.
+pub(crate) struct World {
+    folder: PathBuf,
+    _swept: Option<tempfile::TempDir>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) feeds: Vec<(&'static str, Feed)>,
+    pub(crate) stores: Vec<(&'static str, Store)>,
+    pub(crate) events: Events,
+    pub(crate) settings: QuerySettings,
+    pub(crate) limit: ReadLimit,
+    /// Without one the program is stateless.
+    pub(crate) windows: bool,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        // Memory where there is some: a matrix of crashes is a lot of fsyncs.
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+        let mut world = Self::at(folder.path());
+        world._swept = Some(folder);
+        world
+    }
+
+    /// In a folder that somebody else removes.
+    pub(crate) fn at(folder: &Path) -> Self {
+        let events = Events { root: folder.join("checkpoint"), seen: Arc::default() };
+        Self {
+            folder: folder.to_owned(),
+            _swept: None,
+            clock: Arc::default(),
+            feeds: vec![("input", Feed::default())],
+            stores: vec![("table", Store::default())],
+            events,
+            settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
+            limit: ReadLimit::NONE,
+            windows: true,
+        }
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.folder.join("checkpoint")
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feeds[0].1
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.stores[0].1
+    }
+
+    pub(crate) fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
+        Checkpoint::open(&self.root(), CheckpointOptions { clock: self.clock.clone(), faults: faults.clone() })
+    }
+
+    /// A query that has not been started.
+    pub(crate) fn build(&self, faults: &Faults) -> Result<Query> {
+        let source = |(name, feed): &(&'static str, Feed)| SourcePart {
+            name: (*name).into(),
+            source: Box::new(Numbers::new(feed.clone())),
+            limit: self.limit,
+        };
+        self.build_with(self.checkpoint(faults)?, self.feeds.iter().map(source).collect())
+    }
+
+    /// The same with another source.
+    pub(crate) fn build_with_source(&self, name: &str, source: Box<dyn DynSource>) -> Result<Query> {
+        let part = SourcePart { name: name.into(), source, limit: self.limit };
+        self.build_with(self.checkpoint(&Faults::default())?, vec![part])
+    }
+
+    fn build_with(&self, checkpoint: Checkpoint, sources: Vec<SourcePart>) -> Result<Query> {
+        let sink = |(name, store): &(&'static str, Store)| SinkPart {
+            name: (*name).into(),
+            sink: Box::new(Table::new(name, store.clone(), self.events.clone())),
+            mode: tidegate_api::OutputMode::Append,
+            best_effort: store.is_best_effort(),
+        };
+        let nodes = if self.windows { self.feeds.iter().map(|(name, _)| *name).collect() } else { Vec::new() };
+        let mut query = Query::new(
+            checkpoint,
+            QueryParts {
+                name: "test".into(),
+                sources,
+                sinks: self.stores.iter().map(sink).collect(),
+                program: Box::new(Windows::new(nodes, self.stores.len(), self.events.clone())),
+                settings: self.settings.clone(),
+                clock: self.clock.clone(),
+                digest: "digest".to_owned(),
+                listeners: Vec::new(),
+            },
+        )?;
+        query.set_retry(Retry { tries: 12, first: Duration::from_millis(1), most: Duration::from_millis(4) });
+        query.set_snapshot_interval(2);
+        Ok(query)
+    }
+
+    pub(crate) async fn start(&self) -> Result<Query> {
+        self.start_with(&Faults::default()).await
+    }
+
+    pub(crate) async fn start_with(&self, faults: &Faults) -> Result<Query> {
+        let mut query = self.build(faults)?;
+        query.start().await?;
+        Ok(query)
+    }
+
+    pub(crate) fn file(&self, path: &str) -> String {
+        std::fs::read_to_string(self.root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    pub(crate) fn list(&self, folder: &str) -> Vec<String> {
+        names(&self.root().join(folder))
+    }
+}
+
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = entries.collect();
+    names.sort_by_key(|it| (it.split('.').next().and_then(|it| it.parse::<u64>().ok()), it.clone()));
+    names
+}
+
+/// Steps until there is nothing left to do; gives the progress of the epochs that ran.
+pub(crate) async fn drain(query: &mut Query) -> Result<Vec<QueryProgress>> {
+    let mut ran = Vec::new();
+    while let Step::Ran(progress) = query.step().await? {
+        ran.push(*progress);
+    }
+    query.settle().await?;
+    Ok(ran)
+}

@@ -1,0 +1,217 @@
+//! A transactional table of (window end, count), with ways to go wrong.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use tidegate_api::{
+    AttemptId, CommitOutcome, Epoch, Error, Guarantee, RecordBatch, Rejected, Result, Sink, SinkWriter, SourcePosition,
+    WriterId, async_trait,
+};
+
+use super::Events;
+
+type Rows = Vec<(i64, i64)>;
+
+/// What the table holds, shared with the test.
+#[derive(Clone, Default)]
+pub(crate) struct Store(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    shown: Vec<(u64, AttemptId, Rows)>,
+    staged: BTreeMap<(u64, AttemptId), Rows>,
+    aborted: Vec<(u64, AttemptId)>,
+    commits: u32,
+    /// Commits that fail before they do anything.
+    lost_requests: u32,
+    /// Commits that work, but say that they failed.
+    lost_answers: u32,
+    failed_prepares: u32,
+    forgets: bool,
+    broken: bool,
+    best_effort: bool,
+    rejects: bool,
+}
+
+impl Store {
+    fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
+        act(&mut self.0.lock().unwrap())
+    }
+
+    /// All rows, in the order of commits.
+    pub(crate) fn rows(&self) -> Rows {
+        self.with(|it| it.shown.iter().flat_map(|(_, _, rows)| rows.clone()).collect())
+    }
+
+    pub(crate) fn attempts(&self) -> Vec<(u64, String)> {
+        self.with(|it| it.shown.iter().map(|(epoch, attempt, _)| (*epoch, attempt.to_string())).collect())
+    }
+
+    pub(crate) fn aborted(&self) -> Vec<(u64, String)> {
+        self.with(|it| it.aborted.iter().map(|(epoch, attempt)| (*epoch, attempt.to_string())).collect())
+    }
+
+    pub(crate) fn commits(&self) -> u32 {
+        self.with(|it| it.commits)
+    }
+
+    pub(crate) fn lose_requests(&self, times: u32) {
+        self.with(|it| it.lost_requests = times);
+    }
+
+    pub(crate) fn lose_answers(&self, times: u32) {
+        self.with(|it| it.lost_answers = times);
+    }
+
+    pub(crate) fn fail_prepares(&self, times: u32) {
+        self.with(|it| it.failed_prepares = times);
+    }
+
+    /// From now on the sink takes every epoch as new.
+    pub(crate) fn forget_epochs(&self) {
+        self.with(|it| it.forgets = true);
+    }
+
+    pub(crate) fn break_down(&self) {
+        self.with(|it| it.broken = true);
+    }
+
+    pub(crate) fn reject_rows(&self) {
+        self.with(|it| it.rejects = true);
+    }
+
+    pub(crate) fn make_best_effort(&self) {
+        self.with(|it| it.best_effort = true);
+    }
+
+    pub(crate) fn is_best_effort(&self) -> bool {
+        self.with(|it| it.best_effort)
+    }
+
+    /// As if this epoch had been committed by that attempt.
+    pub(crate) fn pretend(&self, epoch: u64, attempt: &str) {
+        self.with(|it| it.shown.push((epoch, attempt.parse().unwrap(), Vec::new())));
+    }
+}
+
+pub(crate) struct Table {
+    name: &'static str,
+    store: Store,
+    events: Events,
+}
+
+impl Table {
+    pub(crate) fn new(name: &'static str, store: Store, events: Events) -> Self {
+        Self { name, store, events }
+    }
+}
+
+#[async_trait]
+impl Sink for Table {
+    type Committable = (u64, AttemptId);
+    type Writer = TableWriter;
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::Transactional
+    }
+
+    async fn open(&mut self, writer: &WriterId) -> Result<Option<(u64, AttemptId)>> {
+        assert!(writer.to_string().ends_with(&format!("/{}", self.name)), "{writer}");
+        if self.store.with(|it| it.broken) {
+            return Err(Error::config("the table is broken"));
+        }
+        Ok(self.store.with(|it| {
+            it.staged.clear();
+            it.shown.last().filter(|_| !it.forgets).map(|(epoch, attempt, _)| (*epoch, *attempt))
+        }))
+    }
+
+    async fn writer(&self, epoch: &Epoch, _task: u32) -> Result<TableWriter> {
+        Ok(TableWriter {
+            key: (epoch.number, epoch.attempt),
+            rows: Vec::new(),
+            store: self.store.clone(),
+            events: self.events.clone(),
+        })
+    }
+
+    async fn commit(
+        &self,
+        epoch: &Epoch,
+        parts: Vec<(u64, AttemptId)>,
+        positions: &[SourcePosition],
+    ) -> Result<CommitOutcome> {
+        assert!(!positions.is_empty());
+        self.events.note(&format!("commit {}", self.name), epoch.number);
+        self.store.with(|it| {
+            it.commits += 1;
+            if it.broken {
+                return Err(Error::config("the table is broken"));
+            }
+            if it.lost_requests > 0 {
+                it.lost_requests -= 1;
+                return Err(Error::transient("the request was lost"));
+            }
+            let shown = it.shown.iter().find(|(number, ..)| *number == epoch.number).filter(|_| !it.forgets);
+            if let Some((_, attempt, _)) = shown {
+                return Ok(CommitOutcome::AlreadyCommitted { attempt: Some(*attempt) });
+            }
+            let rows: Rows = parts.iter().flat_map(|key| it.staged.remove(key).expect("staged")).collect();
+            it.shown.push((epoch.number, epoch.attempt, rows));
+            if it.lost_answers > 0 {
+                it.lost_answers -= 1;
+                return Err(Error::transient("the answer was lost"));
+            }
+            Ok(CommitOutcome::Committed)
+        })
+    }
+
+    async fn abort(&self, epoch: &Epoch, parts: Vec<(u64, AttemptId)>) -> Result<()> {
+        self.store.with(|it| {
+            it.aborted.push((epoch.number, epoch.attempt));
+            parts.iter().for_each(|key| {
+                it.staged.remove(key);
+            });
+        });
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        format!("table {}", self.name)
+    }
+}
+
+pub(crate) struct TableWriter {
+    key: (u64, AttemptId),
+    rows: Rows,
+    store: Store,
+    events: Events,
+}
+
+#[async_trait]
+impl SinkWriter for TableWriter {
+    type Committable = (u64, AttemptId);
+
+    async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
+        if self.store.with(|it| it.rejects) {
+            return Ok(vec![Rejected { row: 0, error: Error::data("too odd") }]);
+        }
+        let (ends, counts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
+        self.rows.extend(ends.values().iter().copied().zip(counts.values().iter().copied()));
+        Ok(Vec::new())
+    }
+
+    async fn prepare(self) -> Result<(u64, AttemptId)> {
+        self.events.note("prepare", self.key.0);
+        self.store.with(|it| {
+            if it.failed_prepares > 0 {
+                it.failed_prepares -= 1;
+                return Err(Error::transient("the disk is full"));
+            }
+            it.staged.insert(self.key, self.rows);
+            Ok(self.key)
+        })
+    }
+}

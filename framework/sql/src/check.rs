@@ -1,0 +1,271 @@
+//! What can't run as a stream is refused when the query starts, with what is wrong and what to do instead.
+//!
+//! Looks at the analysed plan, not the optimised one: there is still what the user wrote.
+
+use std::fmt;
+
+use arrow_schema::{DataType, Field, TimeUnit};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, GroupingSet, Limit, LogicalPlan, TableScan, Union};
+use tidegate_api::OutputMode;
+
+use crate::event_time::event_time;
+use crate::nodes::WatermarkNode;
+use crate::table::{SourceTable, TableKind};
+
+mod join;
+
+/// Why a query can't run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong and what to do instead.
+    pub message: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Checks an analysed plan against an output mode.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), Vec<Refusal>> {
+    let mut checker = Checker { mode, refusals: Vec::new(), aggregates: 0 };
+    let seen = checker.node(plan);
+    if !seen.streaming {
+        checker.refusals.clear();
+        checker.refuse("the query reads no streaming source: name one in FROM, or leave out its key 'static'");
+    } else if mode == OutputMode::Complete && !seen.aggregated {
+        checker.refuse("complete mode: there is no aggregation in the query (or not in all of its parts) whose whole result could be kept; use append or update");
+    }
+    if checker.aggregates > 1 {
+        checker.several_aggregates();
+    }
+    checker.timestamps(plan.schema().fields().iter().map(AsRef::as_ref), "the result");
+    if checker.refusals.is_empty() { Ok(()) } else { Err(checker.refusals) }
+}
+
+/// True if rows of a stream reach this plan.
+pub fn reads_stream(plan: &LogicalPlan) -> bool {
+    plan.exists(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(false) };
+        Ok(kind(scan) == Some(TableKind::Stream))
+    })
+    .unwrap_or(false)
+}
+
+fn kind(scan: &TableScan) -> Option<TableKind> {
+    scan.source.downcast_ref::<SourceTable>().map(|it| it.kind)
+}
+
+/// What is known of the rows that leave a node.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    streaming: bool,
+    /// All streams below have gone through an aggregate.
+    aggregated: bool,
+}
+
+struct Checker {
+    mode: OutputMode,
+    refusals: Vec<Refusal>,
+    aggregates: usize,
+}
+
+impl Checker {
+    fn refuse(&mut self, message: impl Into<String>) {
+        let refusal = Refusal { message: message.into() };
+        if !self.refusals.contains(&refusal) {
+            self.refusals.push(refusal);
+        }
+    }
+
+    fn node(&mut self, plan: &LogicalPlan) -> Seen {
+        let inputs: Vec<Seen> = plan.inputs().into_iter().map(|it| self.node(it)).collect();
+        let mut streams = inputs.iter().filter(|it| it.streaming).peekable();
+        let streaming = streams.peek().is_some();
+        let seen = Seen { streaming, aggregated: streaming && streams.all(|it| it.aggregated) };
+        self.subqueries(plan);
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                return Seen { streaming: kind(scan) == Some(TableKind::Stream), aggregated: false };
+            }
+            LogicalPlan::Join(join) => {
+                if let [left, right] = inputs.as_slice() {
+                    join::check(self, join, left.streaming, right.streaming);
+                }
+            }
+            LogicalPlan::Union(union) => self.union(union, &inputs),
+            _ if !streaming => {}
+            LogicalPlan::Aggregate(aggregate) => {
+                self.aggregate(aggregate);
+                return Seen { streaming, aggregated: true };
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                self.aggregates += 1;
+                let columns = input.schema().fields();
+                self.keys(&columns.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "SELECT DISTINCT");
+                return Seen { streaming, aggregated: true };
+            }
+            LogicalPlan::Distinct(Distinct::On(_)) => {
+                self.refuse("deduplication (SELECT DISTINCT ON) is not supported yet");
+            }
+            LogicalPlan::Sort(_) => self.sort(seen),
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Window(_) => self.refuse(
+                "row window functions (OVER) are not supported on a stream: use window(time, size) in GROUP BY",
+            ),
+            LogicalPlan::RecursiveQuery(_) => self.refuse("WITH RECURSIVE is not supported on a stream"),
+            LogicalPlan::Unnest(unnest) if !unnest.struct_type_columns.is_empty() => {
+                self.refuse("explode takes an ARRAY, found a STRUCT");
+            }
+            LogicalPlan::Extension(extension) => {
+                if let Some(node) = extension.node.as_any().downcast_ref::<WatermarkNode>() {
+                    self.watermark(node);
+                }
+            }
+            _ => {}
+        }
+        seen
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) {
+        self.aggregates += 1;
+        for expr in &aggregate.aggr_expr {
+            if is_distinct(expr) {
+                self.refuse(format!(
+                    "distinct aggregates are not supported on a stream: {expr}; use approx_distinct, or count without DISTINCT"
+                ));
+            }
+        }
+        let fields = aggregate.schema.fields();
+        self.timestamps(fields.iter().map(AsRef::as_ref), "an aggregation");
+        let what = match aggregate.group_expr.as_slice() {
+            [] => "the aggregation without GROUP BY".to_owned(),
+            keys => {
+                let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+                format!("the aggregation GROUP BY {}", keys.join(", "))
+            }
+        };
+        match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(GroupingSet::Rollup(_))] => self.keys(&[], &what),
+            [Expr::GroupingSet(_)] => {
+                self.refuse(format!("grouping sets and CUBE are not supported on a stream: {what}; ROLLUP is"));
+            }
+            keys => {
+                let fields: Vec<&Field> = fields.iter().take(keys.len()).map(AsRef::as_ref).collect();
+                self.keys(&fields, &what);
+            }
+        }
+    }
+
+    /// The keys of an aggregation against the output mode.
+    fn keys(&mut self, keys: &[&Field], what: &str) {
+        let timed: Vec<&str> = keys.iter().filter(|it| event_time(it).is_some()).map(|it| it.name().as_str()).collect();
+        if timed.len() > 1 {
+            self.refuse(format!(
+                "{what}: more than one event-time column among the keys ({}); leave one, so that the watermark is of one time",
+                timed.join(", ")
+            ));
+        }
+        if timed.is_empty() && self.mode == OutputMode::Append {
+            self.refuse(format!(
+                "append mode: {what} has no event time with a watermark among its keys, so no row is ever final; \
+                 declare a watermark and group by window(time, size) or by the time, or use update or complete mode"
+            ));
+        }
+    }
+
+    fn several_aggregates(&mut self) {
+        let message = match self.mode {
+            OutputMode::Append => {
+                "chained stateful operators are not supported yet: the query has more than one aggregation on a stream"
+                    .to_owned()
+            }
+            mode => format!(
+                "{mode} mode: more than one aggregation on a stream is possible in append mode only, where each \
+                 group is final once it is emitted"
+            ),
+        };
+        self.refuse(message);
+    }
+
+    fn union(&mut self, union: &Union, inputs: &[Seen]) {
+        let streams = inputs.iter().filter(|it| it.streaming).count();
+        if streams > 0 && streams < union.inputs.len() {
+            self.refuse(
+                "union of a stream and a static table is not supported: its static rows would enter every epoch; \
+                 read the table as a stream, or join it",
+            );
+        }
+    }
+
+    fn sort(&mut self, seen: Seen) {
+        if self.mode != OutputMode::Complete || !seen.aggregated {
+            self.refuse(
+                "sort (ORDER BY) is not supported on a stream but for an aggregation in complete mode: leave it out, \
+                 rows have no end to be ordered against",
+            );
+        }
+    }
+
+    fn limit(&mut self, limit: &Limit) {
+        let literal_zero = |it: &Expr| matches!(it, Expr::Literal(value, _) if value.to_string() == "0");
+        if limit.skip.as_deref().is_some_and(|it| !literal_zero(it)) {
+            self.refuse("OFFSET is not supported on a stream");
+        }
+        if limit.fetch.is_some() {
+            self.refuse(match self.mode {
+                OutputMode::Update => "limit is not supported in update mode; use append mode",
+                _ => "limit is not supported yet",
+            });
+        }
+    }
+
+    fn watermark(&mut self, node: &WatermarkNode) {
+        let _ = node.input.apply(|below| {
+            if let LogicalPlan::Extension(extension) = below
+                && let Some(first) = extension.node.as_any().downcast_ref::<WatermarkNode>()
+            {
+                self.refuse(format!(
+                    "watermark redefined: {} declares one on {} above that of {} on {}; declare one of them only",
+                    node.id, node.column.name, first.id, first.column.name
+                ));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        });
+    }
+
+    fn subqueries(&mut self, plan: &LogicalPlan) {
+        let mut found = false;
+        let _ = plan.apply_subqueries(|subquery| {
+            found |= reads_stream(subquery);
+            Ok(TreeNodeRecursion::Continue)
+        });
+        if found {
+            self.refuse("a subquery in an expression reads a stream: only static tables can be read there; use a join");
+        }
+    }
+
+    /// One type of time everywhere: state and tables outside are made of it.
+    fn timestamps<'f>(&mut self, fields: impl Iterator<Item = &'f Field>, place: &str) {
+        for field in fields {
+            if let DataType::Timestamp(unit, _) = field.data_type()
+                && *unit != TimeUnit::Microsecond
+            {
+                self.refuse(format!(
+                    "column {} of {place} is a timestamp in {unit:?}s, expected microseconds: CAST({} AS TIMESTAMP)",
+                    field.name(),
+                    field.name()
+                ));
+            }
+        }
+    }
+}
+
+fn is_distinct(expr: &Expr) -> bool {
+    expr.exists(|it| Ok(matches!(it, Expr::AggregateFunction(function) if function.params.distinct))).unwrap_or(false)
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod analyse;
+mod check;
+mod clock;
+mod dialect;
+mod error;
+pub mod event_time;
+mod functions;
+mod nodes;
+mod optimize;
+mod planner;
+mod rewrite;
+mod session;
+mod table;
+
+pub use check::{Refusal, check, reads_stream};
+pub use clock::EpochClock;
+pub use nodes::WatermarkNode;
+pub use planner::Planner;
+pub use table::{SourceTable, TableKind};

@@ -1,0 +1,244 @@
+//! The program of the matrix: words counted in windows, on `KeyedState`, in plain Arrow.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use tidegate_api::{Epoch, Result};
+use tidegate_epoch::state::{KeyedState, StateLayout};
+use tidegate_epoch::{
+    EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
+    WatermarkNode,
+};
+
+use super::ProgramKind;
+use super::mistake::{Mistake, Planted};
+use super::script::{OutputRow, batch, output};
+
+const SIZE_MS: i64 = 10_000;
+const DELAY_MS: i64 = 5_000;
+
+/// The sealed state of a running program, as a test sees it: a line a group.
+pub(super) type Probe = Arc<Mutex<Vec<String>>>;
+
+/// Counts, or passes on.
+pub(super) struct CountProgram {
+    kind: ProgramKind,
+    sinks: usize,
+    state: KeyedState,
+    probe: Probe,
+    planted: Planted,
+}
+
+/// A group: window start in milliseconds, word.
+type Group = (i64, String);
+
+impl CountProgram {
+    pub(super) fn new(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Self> {
+        Ok(Self { kind, sinks, state: KeyedState::new(layout())?, probe, planted })
+    }
+
+    fn aggregates(&self) -> bool {
+        self.kind != ProgramKind::Stateless
+    }
+
+    /// Tells an epoch, or an attempt, from the others.
+    fn mark(&self, epoch: &Epoch) -> i64 {
+        match self.kind {
+            ProgramKind::Volatile => (epoch.attempt.generation as i64) * 1000 + i64::from(epoch.attempt.n),
+            _ => epoch.time_ms,
+        }
+    }
+
+    /// Merges what came into the state, and takes out what is over.
+    fn aggregate(&mut self, seen: &Seen, epoch: &Epoch, late_ms: i64, evict_ms: i64) -> Result<Vec<OutputRow>> {
+        let mark = self.mark(epoch);
+        let row = |kind: &str, group: &Group, n: i64, mark: i64, before: i64| OutputRow {
+            epoch: epoch.number as i64,
+            kind: kind.to_owned(),
+            start: group.0,
+            word: group.1.clone(),
+            n,
+            mark,
+            before,
+        };
+        let (late, mut groups): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            seen.groups.clone().into_iter().partition(|((start, _), _)| start + SIZE_MS <= late_ms);
+        let partial: Vec<_> = groups.iter().map(|(group, n)| (group.clone(), *n, 0)).collect();
+        let mut before = BTreeMap::new();
+        for (group, n, mark) in groups_of(&self.state.matching(&state_rows(&partial)?)?) {
+            before.insert(group.clone(), mark);
+            *groups.entry(group).or_default() += n;
+        }
+        let merged: Vec<_> = groups.iter().map(|(group, n)| (group.clone(), *n, mark)).collect();
+        self.state.put(state_rows(&merged)?)?;
+        let closed = groups_of(&self.state.evict_through(evict_ms.saturating_mul(1000))?);
+        let changed =
+            merged.iter().map(|(group, n, mark)| row("changed", group, *n, *mark, *before.get(group).unwrap_or(&-1)));
+        let closed = closed.iter().map(|(group, n, mark)| row("closed", group, *n, *mark, -1));
+        let late = late.iter().map(|(group, n)| row("late", group, *n, 0, -1));
+        Ok(changed.chain(closed).chain(late).collect())
+    }
+
+    fn show(&self) {
+        let mut lines: Vec<String> = Vec::new();
+        for rows in self.state.all().unwrap_or_default() {
+            lines.extend(groups_of(&rows).iter().map(|((start, word), n, mark)| format!("{start} {word} {n} {mark}")));
+        }
+        lines.sort();
+        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+    }
+}
+
+#[async_trait]
+impl Program for CountProgram {
+    fn watermarks(&self) -> Vec<WatermarkNode> {
+        vec![WatermarkNode { id: "input".into(), delay_ms: DELAY_MS }]
+    }
+
+    async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
+        let epoch = input.epoch;
+        let mut seen = Seen::default();
+        for split in input.sources.into_iter().flat_map(|it| it.splits) {
+            let mut rows = split.rows;
+            while let Some(batch) = rows.try_next().await? {
+                seen.take(&batch);
+            }
+        }
+        let given = (input.late_watermark_ms.unwrap_or(0), epoch.watermark_ms.unwrap_or(0));
+        let (late_ms, evict_ms) = self.planted.watermarks(given, &seen.times, DELAY_MS);
+        let rows = match self.kind {
+            ProgramKind::Stateless => seen.rows(&epoch),
+            _ => self.aggregate(&seen, &epoch, late_ms, evict_ms)?,
+        };
+        if !rows.is_empty() {
+            for sink in 0..self.sinks {
+                outputs.write(sink, output(&rows)?).await?;
+            }
+        }
+        let deltas = self.state.delta()?.into_iter().collect();
+        self.planted.ran(epoch.number, deltas);
+        if self.planted.is(Mistake::StateInPlace) {
+            self.state.seal();
+        }
+        let operators = self.aggregates().then(|| OperatorNumbers {
+            name: "stateStoreSave".to_owned(),
+            rows_total: self.state.len() as u64,
+            ..OperatorNumbers::default()
+        });
+        Ok(EpochNumbers {
+            source_rows: vec![seen.times.count],
+            event_times: vec![seen.times],
+            operators: operators.into_iter().collect(),
+        })
+    }
+
+    fn delta(&self) -> Result<Vec<OperatorDelta>> {
+        match self.planted.delta() {
+            Some(delta) => Ok(delta),
+            None => Ok(self.state.delta()?.into_iter().collect()),
+        }
+    }
+
+    fn seal(&mut self) {
+        self.state.seal();
+        self.show();
+    }
+
+    fn discard(&mut self) {
+        if !self.planted.is(Mistake::OverlayNotDiscarded) {
+            self.state.discard();
+        }
+    }
+
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+        self.state = KeyedState::new(layout())?;
+        snapshot.iter().try_for_each(|it| self.state.load(it))?;
+        deltas.iter().flatten().try_for_each(|it| self.state.apply(it))?;
+        self.show();
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
+        if self.aggregates() { Ok(vec![self.state.snapshot()?]) } else { Ok(Vec::new()) }
+    }
+
+    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
+        self.aggregates() && next_ms > used_ms
+    }
+}
+
+/// What an epoch brought.
+#[derive(Default)]
+struct Seen {
+    times: EventTimes,
+    /// Rows a group; of a stateless program each row is one.
+    groups: BTreeMap<Group, i64>,
+    all: Vec<Group>,
+}
+
+impl Seen {
+    fn take(&mut self, rows: &RecordBatch) {
+        let (Some(times), Some(words)) = (rows.columns().first(), rows.columns().get(1)) else { return };
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        for (us, word) in times.values().iter().zip(words.as_string::<i32>()) {
+            let (ms, word) = (us / 1000, word.unwrap_or_default().to_owned());
+            let one = EventTimes { count: 1, min_ms: ms, max_ms: ms, sum_ms: i128::from(ms) };
+            self.times = self.times.merge(one);
+            *self.groups.entry((ms.div_euclid(SIZE_MS) * SIZE_MS, word.clone())).or_default() += 1;
+            self.all.push((ms, word));
+        }
+    }
+
+    fn rows(&self, epoch: &Epoch) -> Vec<OutputRow> {
+        let row = |(start, word): &Group| OutputRow {
+            epoch: epoch.number as i64,
+            kind: "row".to_owned(),
+            start: *start,
+            word: word.clone(),
+            n: 1,
+            mark: epoch.time_ms,
+            before: -1,
+        };
+        self.all.iter().map(row).collect()
+    }
+}
+
+fn layout() -> StateLayout {
+    let end = Field::new("end", DataType::Timestamp(TimeUnit::Microsecond, None), false);
+    let (number, text) = (|it: &str| Field::new(it, DataType::Int64, false), Field::new("word", DataType::Utf8, false));
+    StateLayout {
+        operator: "count".into(),
+        layout: "end,word,n,mark".into(),
+        schema: Arc::new(Schema::new(vec![end, text, number("n"), number("mark")])),
+        key_columns: vec![0, 1],
+        pane_column: Some(0),
+    }
+}
+
+fn state_rows(groups: &[(Group, i64, i64)]) -> Result<RecordBatch> {
+    let ends = groups.iter().map(|it| (it.0.0 + SIZE_MS) * 1000);
+    let columns: Vec<arrow_array::ArrayRef> = vec![
+        Arc::new(TimestampMicrosecondArray::from_iter_values(ends)),
+        Arc::new(StringArray::from_iter_values(groups.iter().map(|it| &it.0.1))),
+        Arc::new(Int64Array::from_iter_values(groups.iter().map(|it| it.1))),
+        Arc::new(Int64Array::from_iter_values(groups.iter().map(|it| it.2))),
+    ];
+    batch(layout().schema, columns)
+}
+
+fn groups_of(rows: &RecordBatch) -> Vec<(Group, i64, i64)> {
+    let [ends, words, counts, marks] = rows.columns() else { return Vec::new() };
+    let ends = ends.as_primitive::<TimestampMicrosecondType>().values().iter();
+    let (counts, marks) = (counts.as_primitive::<Int64Type>().values(), marks.as_primitive::<Int64Type>().values());
+    let groups = ends.zip(words.as_string::<i32>()).zip(counts.iter().zip(marks));
+    let group = |((end, word), (n, mark)): ((&i64, Option<&str>), (&i64, &i64))| {
+        ((end / 1000 - SIZE_MS, word.unwrap_or_default().to_owned()), *n, *mark)
+    };
+    groups.map(group).collect()
+}

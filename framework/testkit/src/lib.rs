@@ -1,0 +1,10 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod crash;
+pub mod memory;
+pub mod suite;
+
+pub use clock::ManualClock;
+pub use memory::{MemoryConnectors, MemoryInput, MemoryLog, MemorySink, MemorySource, MemoryTable};

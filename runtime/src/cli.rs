@@ -1,0 +1,171 @@
+//! The command line: what can be said, and which code comes back (0 done, 1 a query failed, 2 the command line or a
+//! file is wrong).
+
+mod explain;
+mod plugins;
+mod run;
+mod test;
+mod validate;
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate_api::{Registry, Settings};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{self, Defaults, Problem};
+use crate::screen::Screen;
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG: u8 = 2;
+
+/// Streaming SQL, exactly once, in one binary.
+#[derive(Parser)]
+#[command(name = "tidegate", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log to stderr: error, warn, info, debug, or filters such as tidegate_epoch=debug
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run queries until all end, one fails, or a signal comes
+    Run(RunArgs),
+    /// Say all that is wrong with files, without touching any outside system
+    Validate(FileArgs),
+    /// Show the plan of a query: sources, operators, state, watermarks, guarantees
+    Explain(FileArgs),
+    /// Run scenario files and say how many passed
+    Test {
+        /// Scenario files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// List what can be named in connector.class, with all keys
+    Plugins {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Args)]
+struct FileArgs {
+    /// Pipeline files: .yaml, .json or .toml
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Set a key of every file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::parse_assignment)]
+    set: Vec<(String, String)>,
+    /// Where checkpoints lie when a file names none (default: data)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Instead of the trigger of the files: "10 seconds", once, available-now, "continuous 1 second"
+    #[arg(long)]
+    trigger: Option<String>,
+    /// Progress on stderr: a live line on a terminal (auto), an object a line (json), or nothing (none)
+    #[arg(long, value_enum, default_value_t = ProgressKind::Auto)]
+    progress: ProgressKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgressKind {
+    Auto,
+    Json,
+    None,
+}
+
+/// Runs the command line of this process with the connectors of `registry`: all that a `main` of one's own needs.
+pub fn run(registry: Registry) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let code = if e.use_stderr() { WRONG } else { DONE };
+            // Nobody is left to tell if the terminal is gone.
+            _ = e.print();
+            return code.into();
+        }
+    };
+    let live = matches!(&cli.command, Command::Run(it) if it.progress == ProgressKind::Auto);
+    let screen = Screen::new(live);
+    install_panic_hook(screen.clone());
+    if let Err(message) = start_logs(cli.log.as_deref(), &screen) {
+        screen.note(&format!("error: {message}"));
+        return WRONG.into();
+    }
+    // The hook has said what happened; what is left is the code.
+    panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli.command, registry, &screen))).unwrap_or(FAILED).into()
+}
+
+fn dispatch(command: Command, registry: Registry, screen: &Screen) -> u8 {
+    match command {
+        Command::Run(args) => run::run(args, registry, screen),
+        Command::Validate(args) => validate::validate(args, registry, screen),
+        Command::Explain(args) => explain::explain(args, registry, screen),
+        Command::Test { files } => test::test(&files, &registry, screen),
+        Command::Plugins { json } => plugins::plugins(&registry, json, screen),
+    }
+}
+
+/// One line, no backtrace: a panic is ours to repair, not the user's to read.
+fn install_panic_hook(screen: Screen) {
+    panic::set_hook(Box::new(move |info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().map(|it| (*it).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        screen.note(&format!("internal error: {} ({place})", text.replace('\n', " ")));
+    }));
+}
+
+fn start_logs(asked: Option<&str>, screen: &Screen) -> Result<(), String> {
+    let from_env = std::env::var("RUST_LOG").ok().filter(|it| !it.is_empty());
+    let filter = asked.or(from_env.as_deref()).unwrap_or("warn");
+    let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter '{filter}': {e}"))?;
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone()).with_ansi(screen.is_live());
+    logs.try_init().map_err(|e| format!("logs can't be written: {e}"))
+}
+
+impl FileArgs {
+    /// The settings of each file, with `--set` and what the caller adds; problems of files that can't be read.
+    fn read(&self, over: &[(&str, &str)]) -> (Vec<(String, Settings)>, Vec<Problem>) {
+        let set = self.set.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain(over.iter().copied());
+        let over: Settings = set.collect();
+        let (mut read, mut problems) = (Vec::new(), Vec::new());
+        for path in &self.files {
+            match config::read_settings(path) {
+                Ok(settings) => read.push((path.display().to_string(), config::overlay(&settings, &over))),
+                Err(found) => problems.extend(found),
+            }
+        }
+        (read, problems)
+    }
+
+    fn defaults(&self, file: &str) -> Defaults {
+        let name = Path::new(file).file_stem().map_or_else(|| file.to_owned(), |it| it.to_string_lossy().into_owned());
+        Defaults { name, data_dir: self.data_dir.clone(), sink: "console" }
+    }
+}
+
+/// Writes problems to stderr, one a line.
+fn report(problems: &[Problem], screen: &Screen) {
+    for problem in problems {
+        screen.note(&format!("error: {}", one_line(&problem.to_string())));
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(" ")
+}

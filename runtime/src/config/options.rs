@@ -1,0 +1,145 @@
+//! The keys of the query itself.
+
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidegate_api::OutputMode;
+use tidegate_engine::QueryOptions;
+use tidegate_epoch::{Trigger, WatermarkPolicy};
+
+use super::Defaults;
+use super::sections::{Entry, Findings, Section};
+
+/// All keys at the top level, for hints.
+const KNOWN: [&str; 18] = [
+    "name",
+    "checkpoint.location",
+    "data.dir",
+    "trigger",
+    "on.end",
+    "watermark.policy",
+    "no.data.epochs",
+    "max.rows.per.epoch",
+    "max.bytes.per.epoch",
+    "min.epochs.to.retain",
+    "shutdown.timeout",
+    "tasks.max",
+    "exactly.once.support",
+    "sources",
+    "views",
+    "sinks",
+    "sql",
+    "output.mode",
+];
+
+/// Known to the documentation, not there yet.
+const LATER: [&str; 5] = ["target.latency", "errors.tolerance", "stage.outputs", "watermark.max.ahead", "session.time.zone"];
+
+/// What stands at the top level.
+pub(super) struct TopLevel {
+    pub(super) name: String,
+    pub(super) options: QueryOptions,
+    /// `sql` and `output.mode` of the only sink.
+    pub(super) sql: Option<Entry>,
+    pub(super) mode: Option<Entry>,
+}
+
+/// Reads the keys of the query itself.
+pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Findings) -> TopLevel {
+    let sql = section.take("sql", findings);
+    let mode = section.take("output.mode", findings);
+    let name = read_name(&mut section, defaults, findings);
+    let data_dir = section.value::<String>("data.dir", findings).map(PathBuf::from);
+    let data_dir = defaults.data_dir.clone().or(data_dir).unwrap_or_else(|| PathBuf::from("data"));
+    let checkpoint = section
+        .parsed("checkpoint.location", findings, local_path)
+        .unwrap_or_else(|| data_dir.join("checkpoints").join(folder_name(&name)));
+    let mut options = QueryOptions::new(checkpoint);
+    read_options(&mut section, &mut options, findings);
+    let support = section.take("exactly.once.support", findings);
+    if let Some(entry) = support.filter(|it| !it.open) {
+        match entry.value.to_ascii_lowercase().as_str() {
+            "requested" => {}
+            "required" | "required-atomic" => {
+                let value = &entry.value;
+                findings.add(entry.written, format!("'{value}' is not supported yet, only 'requested'"));
+            }
+            other => {
+                findings.add(entry.written, format!("found '{other}', expected requested, required or required-atomic"));
+            }
+        }
+    }
+    section.refuse(&LATER, findings);
+    section.finish(&KNOWN, findings);
+    TopLevel { name, options, sql, mode }
+}
+
+fn read_name(section: &mut Section, defaults: &Defaults, findings: &mut Findings) -> String {
+    let name = section.parsed("name", findings, |text| match text.trim() {
+        "" => Err("found no text, expected a name".to_owned()),
+        name if name.chars().any(char::is_control) => Err("found control characters, expected a name".to_owned()),
+        name => Ok(name.to_owned()),
+    });
+    name.unwrap_or_else(|| defaults.name.clone())
+}
+
+fn read_options(section: &mut Section, options: &mut QueryOptions, findings: &mut Findings) {
+    set(&mut options.trigger, section.parsed("trigger", findings, trigger));
+    let policy = section.parsed("watermark.policy", findings, |text| {
+        text.parse::<WatermarkPolicy>().map_err(|e| e.to_string())
+    });
+    set(&mut options.watermark_policy, policy);
+    set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
+    options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);
+    options.max_bytes_per_epoch = section.value::<NonZeroU64>("max.bytes.per.epoch", findings).map(NonZeroU64::get);
+    let retain = section.value::<NonZeroU64>("min.epochs.to.retain", findings).map(NonZeroU64::get);
+    set(&mut options.min_epochs_to_retain, retain);
+    set(&mut options.shutdown_timeout, section.value::<Duration>("shutdown.timeout", findings));
+    set(&mut options.tasks_max, section.value("tasks.max", findings));
+    let flush = section.parsed("on.end", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "keep" => Ok(false),
+        "flush" => Ok(true),
+        other => Err(format!("found '{other}', expected keep or flush")),
+    });
+    set(&mut options.flush_on_end, flush);
+}
+
+fn set<T>(to: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *to = value;
+    }
+}
+
+/// Reads a trigger, with the error as text.
+pub(super) fn trigger(text: &str) -> Result<Trigger, String> {
+    text.parse::<Trigger>().map_err(|e| e.to_string())
+}
+
+/// Reads an output mode, with the error as text.
+pub(super) fn output_mode(text: &str) -> Result<OutputMode, String> {
+    text.parse::<OutputMode>().map_err(|e| e.to_string())
+}
+
+/// A folder on this machine.
+fn local_path(text: &str) -> Result<PathBuf, String> {
+    let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
+    match path.split_once("://") {
+        Some((scheme, _)) => Err(format!("found '{scheme}://', expected a local folder; other stores are not supported yet")),
+        None if path.is_empty() => Err("found no text, expected a folder".to_owned()),
+        None => Ok(Path::new(path).to_path_buf()),
+    }
+}
+
+/// A query's name as the name of a folder: other characters than letters, digits, `_`, `-` and `.` as `%XX`.
+fn folder_name(name: &str) -> String {
+    let mut folder = String::new();
+    for (i, byte) in name.bytes().enumerate() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => folder.push(char::from(byte)),
+            b'.' if i > 0 => folder.push('.'),
+            other => folder.push_str(&format!("%{other:02X}")),
+        }
+    }
+    folder
+}

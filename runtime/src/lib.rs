@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod cli;
+pub mod config;
+mod progress;
+mod registry;
+pub mod scenario;
+mod screen;
+mod supervisor;
+
+pub use cli::run;
+pub use registry::built_in;

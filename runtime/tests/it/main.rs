@@ -1,0 +1,8 @@
+//! The runtime from outside: the built binary as a user runs it, and the scenarios through the library.
+
+mod command_line;
+mod process;
+mod refusals;
+mod running;
+mod scenario_files;
+mod scenarios;

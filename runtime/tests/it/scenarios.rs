@@ -1,0 +1,29 @@
+//! All scenario files of the repository, in this process.
+
+use std::path::{Path, PathBuf};
+
+use tidegate::scenario::{self, Scenario};
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let entries = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|it| it.extension().is_some_and(|it| it == "yaml")).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scenario_passes() {
+    let files = files();
+    assert!(!files.is_empty());
+    let registry = tidegate::built_in();
+    let mut failures = Vec::new();
+    for path in &files {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let scenario = Scenario::read(path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if let Err(failure) = scenario::run(&scenario, &registry).await {
+            failures.push(format!("{name}: {failure}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} of {} failed:\n{}", failures.len(), files.len(), failures.join("\n\n"));
+}

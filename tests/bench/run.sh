@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The click job from Kafka on tidegate (release build) and on PySpark, one after the other over the same topic.
+#   tests/bench/run.sh [EVENTS [RUNS]]     3,000,000 events, 3 runs
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+EVENTS=${1:-3000000} RUNS=${2:-3}
+CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
+SPARK=4.2.0 DELTA=4.4.0
+tests/setup.sh
+if [ ! -f "$CACHE/venv-spark/$SPARK" ]; then
+    python3 -m venv "$CACHE/venv-spark"
+    "$CACHE/venv-spark/bin/pip" install -q "pyspark==$SPARK"
+    touch "$CACHE/venv-spark/$SPARK"
+fi
+if [ ! -f "$CACHE/jars-spark-$SPARK/.done" ]; then
+    mvn -B -q -f tests/bench/pom.xml "-Dspark.version=$SPARK" "-Ddelta.version=$DELTA" dependency:copy-dependencies \
+        -DincludeScope=runtime "-DoutputDirectory=$CACHE/jars-spark-$SPARK"
+    touch "$CACHE/jars-spark-$SPARK/.done"
+fi
+cargo build --release
+TARGET=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')
+FOLDER=$(mktemp -d)
+PORT=$((20000 + RANDOM % 10000))
+trap 'tests/stand/kafka.sh down $PORT "$FOLDER/kafka" > /dev/null; rm -rf "$FOLDER"' EXIT
+tests/stand/kafka.sh up "$PORT" "$FOLDER/kafka"
+INPUT=${TIDEGATE_BENCH_INPUT:-$CACHE/clicks-$EVENTS}
+[ -d "$INPUT" ] || { python3 examples/clicks/generate.py --events "$EVENTS" --seed 1 --files 4 --out "$INPUT.new" && mv "$INPUT.new" "$INPUT"; }
+"$CACHE/venv/bin/pip" install -q confluent-kafka
+"$CACHE/venv/bin/python" tests/bench/fill.py "127.0.0.1:$PORT" clicks "$INPUT"
+"$CACHE/venv/bin/python" tests/bench/bench.py --bin "$TARGET/release/tidegate" --servers "127.0.0.1:$PORT" --topic clicks \
+    --events "$EVENTS" --folder "$FOLDER" --jars "$CACHE/jars-spark-$SPARK" --spark "$CACHE/venv-spark/bin/python" \
+    --runs "$RUNS" ${TIDEGATE_BENCH_OUT:+--out "$TIDEGATE_BENCH_OUT"}

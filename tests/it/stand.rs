@@ -1,0 +1,68 @@
+//! Real servers and outside readers, from the project's own scripts.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::process::root;
+
+/// Where scripts keep what they installed.
+pub(crate) fn cache() -> PathBuf {
+    let set = std::env::var_os("TIDEGATE_STAND_DIR").map(PathBuf::from);
+    set.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tidegate-stand"))
+}
+
+/// The Python of `tests/setup.sh`.
+pub(crate) fn python() -> PathBuf {
+    let python = cache().join("venv/bin/python");
+    assert!(python.exists(), "{} is missing: run tests/setup.sh", python.display());
+    python
+}
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port()
+}
+
+/// A real broker; stops with the last user.
+pub(crate) struct Kafka {
+    port: u16,
+    data: tempfile::TempDir,
+}
+
+impl Kafka {
+    /// The broker of this test run.
+    pub(crate) fn shared() -> Arc<Self> {
+        static RUNNING: Mutex<Weak<Kafka>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kafka) = running.upgrade() {
+            return kafka;
+        }
+        let kafka = Arc::new(Self { port: free_port(), data: tempfile::tempdir().expect("a folder") });
+        kafka.script("up");
+        *running = Arc::downgrade(&kafka);
+        kafka
+    }
+
+    pub(crate) fn servers(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn script(&self, action: &str) {
+        let output = Command::new(root().join("tests/stand/kafka.sh"))
+            .arg(action)
+            .arg(self.port.to_string())
+            .arg(self.data.path())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the stand's script runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kafka.sh {action}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.script("down");
+    }
+}

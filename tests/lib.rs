@@ -1,0 +1,1 @@
+//! Tests over real processes and servers, and of the tree itself: see `it/main.rs`.

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# All tests: installs what they need, then runs them; each that needs a server starts a real one. Skipped tests print a
+# line that begins with SKIPPED; with CI=true a skip is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tests/setup.sh
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
+skipped=$(grep -c '^SKIPPED' "$log" || true)
+echo "skipped: $skipped"
+if [ "$skipped" -gt 0 ] && [ "${CI:-}" = true ]; then
+    grep '^SKIPPED' "$log"
+    exit 1
+fi
