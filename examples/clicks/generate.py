@@ -3,8 +3,8 @@
 
 usage: generate.py --events N --out DIR [--seed S] [--files K] [--per-second R] [--dirty SHARE]
 
-Events are R (default 20) a second of event time from 2026-03-01T10:00:00Z on, each up to 5 seconds earlier than its
-place; one in twenty has no user. --dirty makes a share of the lines unreadable or gives a field the wrong type. A line
+Events are R (default 20) a second of event time from 2026-03-01T10:00:00Z on, up to 5 seconds out of order; one in
+twenty has no user. --dirty makes a share of the lines unreadable or gives a field the wrong type. A line
 is {"event_id","user_id","page","action","amount","ts","agent"}. Standard library only; about 5 million events in half a minute.
 """
 import argparse
@@ -40,7 +40,7 @@ def events(first, count, args, rng, seconds):
     draw = rng.random
     for i in range(count):
         number = first + i
-        ms = START * 1000 + int(number * 1000 / args.per_second) - int(draw() * LATEST_MS)
+        ms = START * 1000 + LATEST_MS + int(number * 1000 / args.per_second) - int(draw() * LATEST_MS)
         user = int(draw() * 10_000 * NO_USER / (NO_USER - 1))
         yield (
             f'{{"event_id":"e{number}","user_id":{user if user < 10_000 else "null"},"page":"{pages[i]}",'

@@ -134,7 +134,8 @@ fn start_logs(asked: Option<&str>, screen: &Screen) -> Result<(), String> {
     let from_env = std::env::var("RUST_LOG").ok().filter(|it| !it.is_empty());
     let filter = asked.or(from_env.as_deref()).unwrap_or("warn");
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter '{filter}': {e}"))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone()).with_ansi(screen.is_live());
+    let logs =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone()).with_ansi(screen.is_live());
     logs.try_init().map_err(|e| format!("logs can't be written: {e}"))
 }
 

@@ -50,7 +50,8 @@ fn live_line(name: &str, progress: &Value) -> String {
     let number = progress.get("batchId").and_then(Value::as_u64).unwrap_or_default();
     let rate = progress.get("processedRowsPerSecond").and_then(Value::as_f64).unwrap_or_default();
     let took = progress.get("batchDuration").and_then(Value::as_u64).unwrap_or_default();
-    let mut parts = vec![name.to_owned(), format!("epoch {number}"), format!("{} rows/s", grouped(rate)), format!("{took} ms")];
+    let mut parts =
+        vec![name.to_owned(), format!("epoch {number}"), format!("{} rows/s", grouped(rate)), format!("{took} ms")];
     let event_time = |key: &str| progress.get("eventTime").and_then(|it| it.get(key)).and_then(Value::as_str);
     if let Some(watermark) = event_time("watermark") {
         parts.push(format!("watermark {}", short_time(watermark)));

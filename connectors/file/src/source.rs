@@ -38,6 +38,14 @@ impl SourceConnector for File {
         config.issues()
     }
 
+    fn payload(config: &FileConfig, declared: Option<&SchemaRef>) -> Option<Payload> {
+        Some(payload(format_of(config, declared)))
+    }
+
+    fn value_format(config: &FileConfig) -> Option<&'static str> {
+        (config.format != Some(FileFormat::Text)).then_some("json")
+    }
+
     async fn build(config: FileConfig, ctx: &ConnectorContext) -> Result<FileSource> {
         let folder = std::path::absolute(&ctx.data_dir)
             .map_err(|e| Error::config(format!("data folder {}", ctx.data_dir.display())).because(e))?;
@@ -53,10 +61,9 @@ impl SourceConnector for File {
             logged.entry(line.entry).or_default().push(LoggedFile { path: path.into(), size: None });
         }
         planner.purge();
-        let default = if ctx.schema.is_some() { FileFormat::Json } else { FileFormat::Text };
         Ok(FileSource {
             pattern,
-            format: config.format.unwrap_or(default),
+            format: format_of(&config, ctx.schema.as_ref()),
             limits: Limits::of(&config),
             planner,
             log,
@@ -67,6 +74,18 @@ impl SourceConnector for File {
             batch_rows: BATCH_ROWS,
             io: ctx.io.clone(),
         })
+    }
+}
+
+/// As set; absent: JSON where columns are declared.
+fn format_of(config: &FileConfig, declared: Option<&SchemaRef>) -> FileFormat {
+    config.format.unwrap_or(if declared.is_some() { FileFormat::Json } else { FileFormat::Text })
+}
+
+fn payload(format: FileFormat) -> Payload {
+    match format {
+        FileFormat::Json => Payload::Records(schema(format)),
+        FileFormat::Text => Payload::Rows(schema(format)),
     }
 }
 
@@ -180,10 +199,7 @@ impl Source for FileSource {
     type Offset = FileOffset;
 
     fn payload(&self) -> Payload {
-        match self.format {
-            FileFormat::Json => Payload::Records(schema(self.format)),
-            FileFormat::Text => Payload::Rows(schema(self.format)),
-        }
+        payload(self.format)
     }
 
     fn replay(&self) -> Replay {

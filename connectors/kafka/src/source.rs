@@ -68,11 +68,14 @@ impl SourceConnector for Kafka {
         config.issues()
     }
 
+    fn payload(config: &KafkaConfig, _declared: Option<&SchemaRef>) -> Option<Payload> {
+        Some(Payload::Records(schema(&available(config))))
+    }
+
     async fn build(config: KafkaConfig, ctx: &ConnectorContext) -> Result<KafkaSource> {
         let group = format!("tidegate-{}-{}", ctx.query_id, ctx.name);
         let cancel = ctx.cancel.clone();
-        let available = Column::ALL.iter().copied().filter(|it| config.include_headers || *it != Column::Headers);
-        let available: Vec<_> = available.collect();
+        let available = available(&config);
         let source = KafkaSource {
             shared: Arc::new(Shared::new(Cluster::new(&config, &group, cancel.clone())?)),
             tracker: None,
@@ -348,6 +351,11 @@ impl KafkaSource {
 
 fn ends(spans: &BTreeMap<PartitionId, Span>) -> KafkaOffset {
     spans.iter().map(|(place, span)| (place.clone(), span.end)).collect()
+}
+
+/// The columns that can be asked for.
+fn available(config: &KafkaConfig) -> Vec<Column> {
+    Column::ALL.iter().copied().filter(|it| config.include_headers || *it != Column::Headers).collect()
 }
 
 fn schema(columns: &[Column]) -> SchemaRef {

@@ -22,6 +22,10 @@ impl SourceConnector for Rate {
     type Config = RateConfig;
     type Source = RateSource;
 
+    fn payload(_config: &RateConfig, _declared: Option<&SchemaRef>) -> Option<Payload> {
+        Some(Payload::Rows(schema()))
+    }
+
     async fn build(config: RateConfig, ctx: &ConnectorContext) -> Result<RateSource> {
         let (rows, ramp) = (i64::try_from(config.rows_per_second.get()), i64::try_from(config.ramp_up_time.0));
         let (Ok(rows_per_second), Ok(ramp)) = (rows, ramp) else {
@@ -34,14 +38,18 @@ impl SourceConnector for Rate {
         let created_ms = log.strip_prefix("v1\n").and_then(|it| it.trim().parse().ok()).ok_or_else(|| {
             Error::config(format!("rate: its log says '{}', expected v1 and a time", log.escape_debug()))
         })?;
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-            Field::new("value", DataType::Int64, true),
-        ]));
+        let schema = schema();
         let partitions = config.num_partitions.get();
         let clock = ctx.clock.clone();
         Ok(RateSource { rows_per_second, ramp, partitions, created_ms, seen: 0, frozen: i64::MAX, clock, schema })
     }
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new("value", DataType::Int64, true),
+    ]))
 }
 
 /// Emits consecutive numbers at a fixed pace.

@@ -41,16 +41,16 @@ impl SourceConnector for Socket {
         issues
     }
 
+    fn payload(config: &SocketConfig, _declared: Option<&SchemaRef>) -> Option<Payload> {
+        Some(Payload::Rows(schema(config)))
+    }
+
     async fn build(config: SocketConfig, ctx: &ConnectorContext) -> Result<SocketSource> {
         let address: Arc<str> = format!("{}:{}", config.host.trim(), config.port).into();
         let (host, port) = (config.host.trim().to_owned(), config.port);
         let connect = async move { timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port))).await };
         let stream = Owned::spawn(&ctx.io, connect).join().await?.map_err(io::Error::from).flatten();
         let stream = stream.map_err(|e| Error::transient(format!("socket {address}: can't connect")).because(e))?;
-        let mut fields = vec![Field::new("value", DataType::Utf8, true)];
-        if config.include_timestamp {
-            fields.push(Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true));
-        }
         Ok(SocketSource {
             address,
             stream: Some(stream),
@@ -59,10 +59,18 @@ impl SourceConnector for Socket {
             first: None,
             frozen: None,
             warned: false,
-            schema: Arc::new(Schema::new(fields)),
+            schema: schema(&config),
             ctx: ctx.clone(),
         })
     }
+}
+
+fn schema(config: &SocketConfig) -> SchemaRef {
+    let mut fields = vec![Field::new("value", DataType::Utf8, true)];
+    if config.include_timestamp {
+        fields.push(Field::new("timestamp", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// Reads lines of one connection.

@@ -31,8 +31,8 @@ impl Decoding {
         payload: &Payload,
         default: Option<&str>,
     ) -> Result<(Self, SchemaRef), String> {
-        let default = match default {
-            Some("json") => ValueFormat::Json,
+        let default = match (payload, default) {
+            (Payload::Records(_), Some("json")) => ValueFormat::Json,
             _ => ValueFormat::Raw,
         };
         let format = spec.format.unwrap_or(default);

@@ -76,11 +76,11 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let epoch_clock = Arc::new(EpochClock::default());
     let mut planner = Planner::new(epoch_clock.clone());
     let sources = plan_sources(&spec, registry, &mut planner, &mut problems);
-    for view in &spec.views {
+    // What is wrong with a source would only be repeated by the views over it, and so on upwards.
+    for view in spec.views.iter().take_while(|_| problems.0.is_empty()).collect::<Vec<_>>() {
         let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
         problems.take(format!("views.{}", view.name), planner.add_view(&view.name, &view.sql, watermark));
     }
-    // A sink's plan over a source or view that is wrong would only repeat what is wrong there.
     let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
     problems.finish()?;

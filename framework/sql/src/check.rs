@@ -41,7 +41,7 @@ pub fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), Vec<Refusal>> {
     } else if mode == OutputMode::Complete && !seen.aggregated {
         checker.refuse("complete mode: there is no aggregation in the query (or not in all of its parts) whose whole result could be kept; use append or update");
     }
-    if checker.aggregates > 1 {
+    if checker.aggregates > 1 && mode != OutputMode::Append {
         checker.several_aggregates();
     }
     checker.timestamps(plan.schema().fields().iter().map(AsRef::as_ref), "the result");
@@ -180,17 +180,11 @@ impl Checker {
     }
 
     fn several_aggregates(&mut self) {
-        let message = match self.mode {
-            OutputMode::Append => {
-                "chained stateful operators are not supported yet: the query has more than one aggregation on a stream"
-                    .to_owned()
-            }
-            mode => format!(
-                "{mode} mode: more than one aggregation on a stream is possible in append mode only, where each \
-                 group is final once it is emitted"
-            ),
-        };
-        self.refuse(message);
+        let mode = self.mode;
+        self.refuse(format!(
+            "{mode} mode: more than one aggregation on a stream is possible in append mode only, where each group is \
+             final once it is emitted"
+        ));
     }
 
     fn union(&mut self, union: &Union, inputs: &[Seen]) {

@@ -82,7 +82,8 @@ fn clashes(pipelines: &[Pipeline]) -> Vec<Problem> {
         }
         let folder = plain(&pipeline.spec.options.checkpoint);
         if let Some(first) = checkpoints.insert(folder.clone(), name) {
-            let message = format!("{} is the checkpoint of query '{first}' too, expected one for each", folder.display());
+            let message =
+                format!("{} is the checkpoint of query '{first}' too, expected one for each", folder.display());
             problems.push(Problem { file: file(), key: "checkpoint.location".to_owned(), message });
         }
     }

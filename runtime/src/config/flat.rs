@@ -6,15 +6,8 @@ use tidegate_api::{ConfigIssue, Settings};
 use super::Node;
 
 /// Below these, keys are handed on as they are written.
-const PASS_THROUGH: [&str; 7] = [
-    "kafka.",
-    "consumer.override.",
-    "producer.override.",
-    "admin.override.",
-    "storage.",
-    "properties.",
-    "headers.",
-];
+const PASS_THROUGH: [&str; 7] =
+    ["kafka.", "consumer.override.", "producer.override.", "admin.override.", "storage.", "properties.", "headers."];
 
 /// The parts of a query whose next segment is a name that the user chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +101,11 @@ pub fn flatten(node: &Node) -> Result<Settings, Vec<ConfigIssue>> {
 
 fn walk(path: &str, node: &Node, flat: &mut Settings, issues: &mut Vec<ConfigIssue>) {
     match node {
+        // `{ sql: SELECT a, b FROM t }` is two keys to YAML, and the second has no value.
+        Node::Null if path.contains(char::is_whitespace) => {
+            let hint = "a text with commas inside { } needs quotes";
+            issues.push(ConfigIssue::new(path, format!("found no value, expected one; {hint}")));
+        }
         Node::Null => {}
         Node::Map(entries) if entries.is_empty() => {
             issues.push(ConfigIssue::new(path, "found an empty map, expected keys below it"));

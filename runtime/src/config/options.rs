@@ -34,7 +34,8 @@ const KNOWN: [&str; 18] = [
 ];
 
 /// Known to the documentation, not there yet.
-const LATER: [&str; 5] = ["target.latency", "errors.tolerance", "stage.outputs", "watermark.max.ahead", "session.time.zone"];
+const LATER: [&str; 5] =
+    ["target.latency", "errors.tolerance", "stage.outputs", "watermark.max.ahead", "session.time.zone"];
 
 /// What stands at the top level.
 pub(super) struct TopLevel {
@@ -66,7 +67,8 @@ pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Fin
                 findings.add(entry.written, format!("'{value}' is not supported yet, only 'requested'"));
             }
             other => {
-                findings.add(entry.written, format!("found '{other}', expected requested, required or required-atomic"));
+                findings
+                    .add(entry.written, format!("found '{other}', expected requested, required or required-atomic"));
             }
         }
     }
@@ -86,9 +88,8 @@ fn read_name(section: &mut Section, defaults: &Defaults, findings: &mut Findings
 
 fn read_options(section: &mut Section, options: &mut QueryOptions, findings: &mut Findings) {
     set(&mut options.trigger, section.parsed("trigger", findings, trigger));
-    let policy = section.parsed("watermark.policy", findings, |text| {
-        text.parse::<WatermarkPolicy>().map_err(|e| e.to_string())
-    });
+    let policy =
+        section.parsed("watermark.policy", findings, |text| text.parse::<WatermarkPolicy>().map_err(|e| e.to_string()));
     set(&mut options.watermark_policy, policy);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);
@@ -125,7 +126,9 @@ pub(super) fn output_mode(text: &str) -> Result<OutputMode, String> {
 fn local_path(text: &str) -> Result<PathBuf, String> {
     let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
     match path.split_once("://") {
-        Some((scheme, _)) => Err(format!("found '{scheme}://', expected a local folder; other stores are not supported yet")),
+        Some((scheme, _)) => {
+            Err(format!("found '{scheme}://', expected a local folder; other stores are not supported yet"))
+        }
         None if path.is_empty() => Err("found no text, expected a folder".to_owned()),
         None => Ok(Path::new(path).to_path_buf()),
     }

@@ -22,7 +22,8 @@ pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut F
     let format = section.parsed("value.format", findings, value_format);
     let mode = section.parsed("value.mode", findings, value_mode).unwrap_or_default();
     let before = findings.problems.len();
-    let schema = section.parsed("schema", findings, |text| ddl::parse_schema(text).map(Arc::new).map_err(|e| e.to_string()));
+    let schema =
+        section.parsed("schema", findings, |text| ddl::parse_schema(text).map(Arc::new).map_err(|e| e.to_string()));
     let schema_is_wrong = findings.problems.len() > before;
     let watermark = watermark(&mut section, findings);
     let is_static = section.value("static", findings).unwrap_or_default();
@@ -37,16 +38,7 @@ pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut F
     };
     let settings = hand_on(&mut section, keys?, &SOURCE_KEYS, findings);
     let name = section.name;
-    let spec = SourceSpec {
-        name,
-        connector: connector.value,
-        settings,
-        format,
-        mode,
-        schema,
-        watermark,
-        is_static,
-    };
+    let spec = SourceSpec { name, connector: connector.value, settings, format, mode, schema, watermark, is_static };
     (!schema_is_wrong).then_some(spec)
 }
 
@@ -74,7 +66,8 @@ pub(super) fn sink(mut section: Section, registry: &Registry, findings: &mut Fin
         (Some(sql), None) => Some(SinkInput::Sql(sql.value)),
         (None, Some(from)) => Some(SinkInput::From(from.value)),
         (Some(sql), Some(from)) => {
-            findings.add(&from.written, format!("found '{}' and '{}', expected one of them", sql.written, from.written));
+            findings
+                .add(&from.written, format!("found '{}' and '{}', expected one of them", sql.written, from.written));
             None
         }
         (None, None) => {
@@ -148,7 +141,9 @@ fn value_format(text: &str) -> Result<ValueFormat, String> {
         "raw" => Ok(ValueFormat::Raw),
         "json" => Ok(ValueFormat::Json),
         "text" => Ok(ValueFormat::Text),
-        later @ ("csv" | "avro" | "protobuf") => Err(format!("format '{later}' is not supported yet, only raw, json and text")),
+        later @ ("csv" | "avro" | "protobuf") => {
+            Err(format!("format '{later}' is not supported yet, only raw, json and text"))
+        }
         _ => Err(format!("found '{text}', expected raw, json or text")),
     }
 }

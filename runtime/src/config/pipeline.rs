@@ -45,7 +45,13 @@ pub struct Loaded {
 }
 
 /// Reads a query from flat settings.
-pub fn load(file: &str, settings: &Settings, defaults: &Defaults, registry: &Registry, references: &References) -> Loaded {
+pub fn load(
+    file: &str,
+    settings: &Settings,
+    defaults: &Defaults,
+    registry: &Registry,
+    references: &References,
+) -> Loaded {
     let mut findings = Findings::new(file);
     let sections = Sections::of(settings, references, &mut findings);
     let Sections { query, sources, views, sinks } = sections;

@@ -76,9 +76,11 @@ pub(super) fn cells<'a>(batches: impl IntoIterator<Item = &'a RecordBatch>) -> R
     for batch in batches {
         let schema = batch.schema();
         for row in 0..batch.num_rows() {
-            let cells = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
-                Ok((field.name().clone(), cell(column, row)?))
-            });
+            let cells = schema
+                .fields()
+                .iter()
+                .zip(batch.columns())
+                .map(|(field, column)| Ok((field.name().clone(), cell(column, row)?)));
             rows.push(CellRow(cells.collect::<Result<_, String>>()?));
         }
     }

@@ -133,7 +133,8 @@ impl Rig {
         let pipeline = self.pipeline.as_ref().map_err(Clone::clone)?;
         for (name, rows) in rows {
             let source = pipeline.spec.sources.iter().find(|it| it.name == *name);
-            let schema = source.and_then(|it| it.schema.clone()).ok_or_else(|| format!("source {name} has no schema"))?;
+            let schema =
+                source.and_then(|it| it.schema.clone()).ok_or_else(|| format!("source {name} has no schema"))?;
             let columns: Vec<&str> = schema.fields().iter().map(|it| it.name().as_str()).collect();
             let cells = rows.iter().map(|it| rows::filled(it, &columns)).collect::<Result<Vec<_>, _>>();
             let batch = cells.and_then(|it| rows::decode(&it, &schema)).map_err(|e| format!("source {name}: {e}"))?;

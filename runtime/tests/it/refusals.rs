@@ -35,7 +35,8 @@ fn an_unknown_key() {
 
 #[test]
 fn an_unknown_connector() {
-    run(&GOOD.replace("rate", "rat")).says(2, &["job.yaml: sources.ticks.connector.class: 'rat'", "did you mean 'rate'?"]);
+    run(&GOOD.replace("rate", "rat"))
+        .says(2, &["job.yaml: sources.ticks.connector.class: 'rat'", "did you mean 'rate'?"]);
     run(&GOOD.replace("console", "rate")).says(2, &["sinks.screen.connector.class: 'rate' is not a sink", "console"]);
 }
 
@@ -64,8 +65,13 @@ fn broken_sql() {
 }
 
 #[test]
+fn sql_cut_at_a_comma() {
+    run(&GOOD.replace("SELECT value", "SELECT value, value + 1")).says(2, &["job.yaml: sinks.screen.", "needs quotes"]);
+}
+
+#[test]
 fn an_output_mode_that_the_query_can_t_have() {
-    let counts = "SELECT value, count(*) AS n FROM ticks GROUP BY value";
+    let counts = "'SELECT value, count(*) AS n FROM ticks GROUP BY value'";
     run(&GOOD.replace("SELECT value FROM ticks", counts)).says(2, &["job.yaml: sinks.screen", "watermark"]);
     let complete = GOOD.replace("console,", "console, output.mode: complete,");
     run(&complete).says(2, &["job.yaml: sinks.screen", "complete", "no aggregation"]);

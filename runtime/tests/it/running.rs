@@ -68,7 +68,7 @@ fn progress_is_an_object_a_line() {
 fn several_files_run_side_by_side() {
     let folder = Folder::new();
     folder.write("a.yaml", WORDS);
-    folder.write("b.yaml", &WORDS.replace("upper(value)", "concat('b-', value)"));
+    folder.write("b.yaml", &WORDS.replace("upper(value)", "'b-' || value"));
     folder.write("in/1.txt", "tide\n");
     let ran = folder.run(&["run", "a.yaml", "b.yaml"]);
     ran.says(0, &[]);

@@ -22,7 +22,8 @@ fn passed_and_failed_are_counted() {
     let both = folder.run(&["test", "bad.yaml", "good.yaml"]);
     both.says(1, &[]);
     assert_eq!(both.stdout.lines().last(), Some("1 passed, 1 failed"));
-    for word in ["FAILED  bad.yaml", "step 2", "expected: [{v: 1, n: 3}]", "came:     [{v: 1, n: 2}]", "\"batchId\":0"] {
+    for word in ["FAILED  bad.yaml", "step 2", "expected: [{v: 1, n: 3}]", "came:     [{v: 1, n: 2}]", "\"batchId\":0"]
+    {
         assert!(both.stdout.contains(word), "'{word}' in {}", both.stdout);
     }
 }

@@ -12,9 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int8Array, RecordBatch};
+use arrow_array::{ArrayRef, Int8Array, RecordBatch, new_empty_array};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::EmitTo;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_api::{Clock, Error, Result};
@@ -77,18 +80,8 @@ impl AggregateSpec {
         };
         let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
         let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
-        let mut empty = None;
-        if self.keys == [GroupKey::Constant] {
-            let mut columns: Vec<ArrayRef> = vec![Arc::new(Int8Array::from(vec![0_i8]))];
-            for function in &functions {
-                let state = function.create_accumulator().and_then(|mut it| it.state()).map_err(from_datafusion)?;
-                for value in state {
-                    columns.push(value.to_array().map_err(from_datafusion)?);
-                }
-            }
-            let row = RecordBatch::try_new(schema.clone(), columns);
-            empty = Some(row.map_err(|e| Error::internal("an empty group can't be built").because(e))?);
-        }
+        let constant = self.keys == [GroupKey::Constant];
+        let empty = constant.then(|| empty_group(&functions, &exec.input_schema(), &schema)).transpose()?;
         let key_count = groups.expr().len();
         self.physical = Some(Physical { key_count, partial: schema, merge, finish, empty });
         Ok(partial)
@@ -115,6 +108,29 @@ fn find_partial(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>>
         return Some(plan.clone());
     }
     plan.children().into_iter().find_map(find_partial)
+}
+
+/// The state of the one group of an aggregate without keys, before any row.
+fn empty_group(functions: &[Arc<AggregateFunctionExpr>], input: &SchemaRef, state: &SchemaRef) -> Result<RecordBatch> {
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(Int8Array::from(vec![0_i8]))];
+    for function in functions {
+        columns.extend(empty_state(function, input).map_err(from_datafusion)?);
+    }
+    RecordBatch::try_new(state.clone(), columns)
+        .map_err(|e| Error::internal("an empty group can't be built").because(e))
+}
+
+/// By the accumulator that partial aggregation uses: the others spell "no row yet" differently.
+fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Vec<ArrayRef>, DataFusionError> {
+    if !function.groups_accumulator_supported() {
+        let state = function.create_accumulator()?.state()?;
+        return state.into_iter().map(|it| it.to_array()).collect();
+    }
+    let mut accumulator = function.create_groups_accumulator()?;
+    let arguments = function.expressions().into_iter().map(|it| Ok(new_empty_array(&it.data_type(input)?)));
+    let arguments = arguments.collect::<Result<Vec<_>, DataFusionError>>()?;
+    accumulator.update_batch(&arguments, &[], None, 1)?;
+    accumulator.state(EmitTo::All)
 }
 
 /// What an operator emits in an epoch.

@@ -163,7 +163,7 @@ fn any_cut_gives_the_batch_answer() {
         rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
         ..Config::default()
     };
-    let mut totals = (0, 0, 0);
+    let totals = std::cell::Cell::new((0, 0, 0));
     TestRunner::new(config)
         .run(&cases(), |case| {
             let expected = model(&case);
@@ -174,12 +174,12 @@ fn any_cut_gives_the_batch_answer() {
             prop_assert_eq!(&changed, &expected.kept, "update");
             prop_assert_eq!(&whole, &expected.all, "complete");
             prop_assert_eq!(dropped, expected.late as u64, "late groups");
-            totals.0 += expected.all.len();
-            totals.1 += expected.closed.len();
-            totals.2 += expected.late;
+            let (all, closed, late) = totals.get();
+            totals.set((all + expected.all.len(), closed + expected.closed.len(), late + expected.late));
             Ok(())
         })
         .unwrap();
-    println!("groups {}, closed {}, late {}", totals.0, totals.1, totals.2);
-    assert!(totals.1 > 50 && totals.2 > 20, "the cases must close windows and have late rows");
+    let (all, closed, late) = totals.get();
+    println!("groups {all}, closed {closed}, late {late}");
+    assert!(closed > 50 && late > 20, "the cases must close windows and have late rows");
 }

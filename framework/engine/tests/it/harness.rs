@@ -1,7 +1,7 @@
 //! Builds, drives and restarts a query over memory sources and sinks.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
@@ -61,13 +61,14 @@ pub(crate) fn rows(schema: &SchemaRef, lines: &[String]) -> RecordBatch {
 pub(crate) struct Rig {
     pub(crate) memory: MemoryConnectors,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) faults: Faults,
+    /// Of the query that runs: a crash is for ever.
+    faults: Mutex<Faults>,
 }
 
 impl Rig {
     pub(crate) fn new() -> Self {
         let clock = Arc::new(ManualClock::new(0));
-        Self { memory: MemoryConnectors::new(), clock, faults: Faults::default() }
+        Self { memory: MemoryConnectors::new(), clock, faults: Mutex::default() }
     }
 
     pub(crate) async fn plan(&self, spec: QuerySpec) -> Result<QueryPlan, Vec<Problem>> {
@@ -76,15 +77,20 @@ impl Rig {
 
     pub(crate) async fn start(&self, spec: QuerySpec) -> tidegate_api::Result<Query> {
         let plan = self.plan(spec).await.unwrap_or_else(|all| panic!("{all:?}"));
+        *self.faults.lock().unwrap() = Faults::default();
         let environment = Environment {
             clock: self.clock.clone(),
             io: tokio::runtime::Handle::current(),
             memory: MemoryBudget::new(1 << 30),
             cancel: CancellationToken::new(),
             listeners: Vec::new(),
-            faults: self.faults.clone(),
+            faults: self.faults.lock().unwrap().clone(),
         };
         plan.start(environment).await
+    }
+
+    pub(crate) fn arm(&self, fault: &str) {
+        self.faults.lock().unwrap().arm(fault).unwrap();
     }
 
     pub(crate) fn add(&self, source: &SourceSpec, lines: &[String]) {

@@ -1,4 +1,5 @@
 //! Queries end to end in process: memory sources and sinks, real checkpoints, a manual clock.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod batch_equals_stream;
 mod harness;

@@ -26,7 +26,7 @@ async fn run(faults: &[&str]) -> Vec<String> {
     for number in 0..8_i64 {
         rig.add(&clicks, &feed(number * 7));
         if let Some(fault) = usize::try_from(number).ok().and_then(|it| faults.get(it)) {
-            rig.faults.arm(fault).unwrap();
+            rig.arm(fault);
         }
         let mut tries = 0;
         loop {

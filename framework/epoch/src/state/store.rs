@@ -254,5 +254,4 @@ impl KeyedState {
     fn piece(&self, sealed: Place) -> Option<Option<i64>> {
         self.sealed.chunk(sealed.chunk).map(|it| piece_of(it.pane(sealed.row())))
     }
-
 }

@@ -123,11 +123,6 @@ fn aggregates_that_need_all_rows() {
 #[test]
 fn chained_operators() {
     refused(
-        "SELECT window.start AS s, sum(n) AS n FROM five GROUP BY window(window_time(w5), '10 seconds')",
-        Append,
-        &["chained stateful operators", "not supported yet"],
-    );
-    refused(
         "SELECT window.start AS s, sum(n) AS n FROM five GROUP BY window(w5, '10 seconds')",
         Update,
         &["more than one aggregation", "append"],

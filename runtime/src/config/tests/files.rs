@@ -61,6 +61,14 @@ fn lists_of_maps_and_empty_maps_have_no_flat_form() {
 }
 
 #[test]
+fn sql_that_yaml_has_cut_at_a_comma_is_noticed() {
+    let issues = flatten(&Node::parse("sinks: { a: { sql: SELECT x, y FROM t } }", "yaml").unwrap()).unwrap_err();
+    assert_eq!(issues.len(), 1);
+    assert_eq!(issues[0].key, "sinks.a.y FROM t");
+    assert!(issues[0].message.contains("needs quotes"), "{issues:?}");
+}
+
+#[test]
 fn a_tree_never_shows_its_texts() {
     let node = Node::parse("password: s3cret", "yaml").unwrap();
     assert!(!format!("{node:?}").contains("s3cret"));

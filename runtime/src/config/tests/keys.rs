@@ -94,7 +94,10 @@ fn pass_through_keys_are_verbatim() {
     let pipeline = right(&small_with("sources.s.kafka: { Group.Id: g, group.id: h }"));
     let kafka = SourceConfig::parse(&pipeline.spec.sources[0].settings).unwrap().kafka;
     assert_eq!((kafka.len(), kafka["Group.Id"].as_str()), (2, "g"));
-    one_problem(&small_with("sources.s.kafka.a: x\nsources.s: { kafka: { a: y } }"), &["sources.s.kafka.a", "given twice"]);
+    one_problem(
+        &small_with("sources.s.kafka.a: x\nsources.s: { kafka: { a: y } }"),
+        &["sources.s.kafka.a", "given twice"],
+    );
 }
 
 #[test]
@@ -109,12 +112,8 @@ fn an_overlay_replaces_a_key_in_any_spelling() {
     let base = settings("output.mode: append\nviews: { v: SELECT 1 }\nsources: { s: { kafka: { a: 1 } } }");
     let over = settings("outputMode: update\nviews.v.sql: SELECT 2\nsources.s.kafka.A: 2");
     let merged = overlay(&base, &over);
-    let expected = [
-        ("sources.s.kafka.a", "1"),
-        ("outputMode", "update"),
-        ("views.v.sql", "SELECT 2"),
-        ("sources.s.kafka.A", "2"),
-    ];
+    let expected =
+        [("sources.s.kafka.a", "1"), ("outputMode", "update"), ("views.v.sql", "SELECT 2"), ("sources.s.kafka.A", "2")];
     assert_eq!(merged.iter().collect::<Vec<_>>(), expected);
 }
 
@@ -134,8 +133,12 @@ async fn a_problem_of_the_plan_is_told_by_the_key_as_written() {
         (small_with("views: { v: SELEC 1 }"), "views.v"),
         (small_with("sources.s.Port: many"), "sources.s.Port"),
         (small_with("sinks: { o: { connector.class: out } }").replace("SELECT v", "SELECT w"), "sql"),
-        ("sources: { s: { connector.class: stream, schema: 'v INT' } }
-sinks: { o: { connector.class: out, sql: SELECT w FROM s } }".to_owned(), "sinks.o"),
+        (
+            "sources: { s: { connector.class: stream, schema: 'v INT' } }
+sinks: { o: { connector.class: out, sql: SELECT w FROM s } }"
+                .to_owned(),
+            "sinks.o.sql",
+        ),
     ] {
         let Err(problems) = right(&yaml).plan(&connectors::registry()).await else { panic!("{yaml} is planned") };
         assert_eq!(problems[0].key, key, "{problems:?}");

@@ -7,7 +7,10 @@ fn unknown_keys_come_with_the_nearest_known_one() {
     one_problem(&small_with("trigerr: once"), &["job.yaml: trigerr: unknown key; did you mean 'trigger'?"]);
     one_problem(&small_with("sources.s.valu.format: json"), &["sources.s.valu.format", "did you mean 'value.format'?"]);
     one_problem(&small_with("sources.s.starting.offset: x"), &["did you mean 'starting.offsets'?"]);
-    one_problem(&small_with("views: { v: { sql: SELECT 1, watermrk.column: c } }"), &["did you mean 'watermark.column'?"]);
+    one_problem(
+        &small_with("views: { v: { sql: SELECT 1, watermrk.column: c } }"),
+        &["did you mean 'watermark.column'?"],
+    );
     let sink = "sources: { s: { connector.class: stream } }\nsinks: { o: { connector.class: out, from: s, pth: x } }";
     one_problem(sink, &["sinks.o.pth", "did you mean 'path'?"]);
     one_problem(&small_with("zzzzzzzzzz: 1"), &["job.yaml: zzzzzzzzzz: unknown key"]);
@@ -69,7 +72,10 @@ fn formats_and_options_that_will_come_are_refused_by_name() {
     for format in ["csv", "avro"] {
         one_problem(&small_with(&format!("sources.s.value.format: {format}")), &[format, "not supported yet"]);
     }
-    one_problem(&small_with("views: { v: { sql: SELECT 1, deduplicate: [a, b] } }"), &["deduplicate", "not supported yet"]);
+    one_problem(
+        &small_with("views: { v: { sql: SELECT 1, deduplicate: [a, b] } }"),
+        &["deduplicate", "not supported yet"],
+    );
     one_problem(&small_with("transforms.t.type: X"), &["'transforms' are not supported yet"]);
     one_problem(&small_with("exactly.once.support: required"), &["'required' is not supported yet"]);
     one_problem(&small_with("target.latency: 1s"), &["target.latency", "not supported yet"]);

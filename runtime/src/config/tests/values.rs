@@ -133,6 +133,7 @@ fn a_reference_to_nothing_is_told_by_its_text() {
 
 #[test]
 fn a_reference_stands_in_for_any_kind_of_value_while_only_looking() {
-    let pipeline = right(&small_with("trigger: '${env:T}'\nmax.rows.per.epoch: '${env:N}'\nsources.s.port: '${env:P}'"));
+    let pipeline =
+        right(&small_with("trigger: '${env:T}'\nmax.rows.per.epoch: '${env:N}'\nsources.s.port: '${env:P}'"));
     assert_eq!(pipeline.spec.options.trigger, Trigger::Default);
 }
