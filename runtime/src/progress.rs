@@ -48,12 +48,15 @@ pub(crate) fn listener(style: Style, name: &str, screen: &Screen) -> Option<List
 /// `clicks  epoch 12  34,000 rows/s  87 ms  watermark 2026-03-01 10:16:00  lag 1.2 s`
 fn live_line(name: &str, progress: &Value) -> String {
     let number = progress.get("batchId").and_then(Value::as_u64).unwrap_or_default();
-    let rate = progress.get("processedRowsPerSecond").and_then(Value::as_f64).unwrap_or_default();
+    // What comes in each second of the day; the pace within an epoch only where there was none before it.
+    let rate = |key: &str| progress.get(key).and_then(Value::as_f64).filter(|it| *it > 0.0);
+    let rate = rate("inputRowsPerSecond").or_else(|| rate("processedRowsPerSecond")).unwrap_or_default();
     let took = progress.get("batchDuration").and_then(Value::as_u64).unwrap_or_default();
     let mut parts =
         vec![name.to_owned(), format!("epoch {number}"), format!("{} rows/s", grouped(rate)), format!("{took} ms")];
     let event_time = |key: &str| progress.get("eventTime").and_then(|it| it.get(key)).and_then(Value::as_str);
-    if let Some(watermark) = event_time("watermark") {
+    // At 1970 it has not moved yet.
+    if let Some(watermark) = event_time("watermark").filter(|it| millis(it) != Some(0)) {
         parts.push(format!("watermark {}", short_time(watermark)));
     }
     if let Some(lag) = lag(progress, event_time("max")) {

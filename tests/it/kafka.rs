@@ -162,7 +162,7 @@ impl Job {
         child.kill().expect("SIGKILL");
         child.wait().unwrap();
         let phase = fs::read_to_string(self.phase_file()).unwrap_or_default();
-        phase.split_whitespace().next().unwrap_or("unknown").to_owned()
+        phase.split_whitespace().nth(1).unwrap_or("start").to_owned()
     }
 
     fn said(&self) -> String {

@@ -1,4 +1,5 @@
 //! Tests over real processes and servers, and of the tree itself.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod clicks;
 mod files;

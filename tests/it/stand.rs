@@ -53,6 +53,7 @@ impl Kafka {
             .arg(action)
             .arg(self.port.to_string())
             .arg(self.data.path())
+            .env("KAFKA_PARENT", std::process::id().to_string())
             .stdin(Stdio::null())
             .output()
             .expect("the stand's script runs");

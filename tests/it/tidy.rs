@@ -31,8 +31,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// Our crates: name → (folder, ordinary dependencies).
 fn our_crates(metadata: &Value) -> BTreeMap<String, (PathBuf, BTreeSet<String>)> {
-    let ours: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().collect();
-    let packages = metadata["packages"].as_array().unwrap().iter().filter(|it| ours.contains(&it["id"]));
+    let ours: BTreeSet<_> = metadata["workspace_members"].as_array().unwrap().iter().map(Value::to_string).collect();
+    let packages = metadata["packages"].as_array().unwrap().iter().filter(|it| ours.contains(&it["id"].to_string()));
     packages
         .map(|it| {
             let folder = Path::new(text(it, "manifest_path")).parent().unwrap().to_owned();
@@ -135,7 +135,7 @@ fn files_are_short_and_say_what_they_are() {
             wrong.push(format!("{shown}: {lines} lines, at most {MAX_FILE_LINES}"));
         }
         let first = source.lines().next().unwrap_or_default();
-        if !first.starts_with("//!") && !first.starts_with("#![doc") {
+        if !is_test(&path) && !first.starts_with("//!") && !first.starts_with("#![doc") {
             wrong.push(format!("{shown}: does not begin with a //! sentence"));
         }
     }
@@ -144,7 +144,7 @@ fn files_are_short_and_say_what_they_are() {
 
 #[test]
 fn nothing_is_left_undone() {
-    let marks = ["#[ign", "todo!", "unimplemented!", "FIXME", "XXX"];
+    let marks = ["#[ign", "todo!", "unimplemented!", "FIXME"];
     for path in all_sources().iter().filter(|it| !it.ends_with("tidy.rs")) {
         let source = fs::read_to_string(path).unwrap();
         for (mark, number) in
@@ -180,7 +180,7 @@ fn duplicates_are_known() {
 }
 
 #[test]
-fn licences_are_permissive() {
+fn licences_let_us_ship() {
     let allowed = [
         "MIT",
         "Apache-2.0",

@@ -34,6 +34,10 @@ impl SinkConnector for Console {
     type Config = ConsoleConfig;
     type Sink = ConsoleSink;
 
+    fn guarantee(_config: &ConsoleConfig) -> Option<Guarantee> {
+        Some(Guarantee::AtLeastOnce)
+    }
+
     async fn build(config: ConsoleConfig, spec: &SinkSpec, _ctx: &ConnectorContext) -> Result<ConsoleSink> {
         Ok(ConsoleSink::new(&config, &spec.schema, Arc::new(Mutex::new(std::io::stdout()))))
     }

@@ -35,6 +35,10 @@ impl SinkConnector for Delta {
         issues
     }
 
+    fn guarantee(_config: &DeltaConfig) -> Option<tidegate_api::Guarantee> {
+        Some(tidegate_api::Guarantee::Transactional)
+    }
+
     async fn build(config: DeltaConfig, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<DeltaSink> {
         let wrong = |message: String| Error::config(format!("sink {}: {message}", ctx.name));
         let path = local_path(&config.path, &ctx.data_dir).map_err(wrong)?;

@@ -45,6 +45,10 @@ impl SourceConnector for Socket {
         Some(Payload::Rows(schema(config)))
     }
 
+    fn replay(_config: &SocketConfig) -> Replay {
+        Replay::None
+    }
+
     async fn build(config: SocketConfig, ctx: &ConnectorContext) -> Result<SocketSource> {
         let address: Arc<str> = format!("{}:{}", config.host.trim(), config.port).into();
         let (host, port) = (config.host.trim().to_owned(), config.port);

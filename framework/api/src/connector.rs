@@ -12,8 +12,8 @@ use crate::batch_sink::BatchSink;
 use crate::clock::Clock;
 use crate::config::{ConfigDef, ConfigIssue};
 use crate::error::Result;
-use crate::sink::{QueryId, Sink, SinkSpec};
-use crate::source::{Payload, Source};
+use crate::sink::{Guarantee, QueryId, Sink, SinkSpec};
+use crate::source::{Payload, Replay, Source};
 
 /// A small durable log for what a source must remember beside its offsets (Spark: `sources/<i>/…`). The engine gives
 /// one to each connector; a test may write its own.
@@ -187,6 +187,12 @@ pub trait SourceConnector: Send + Sync + 'static {
         None
     }
 
+    /// Whether the built source will give the same rows for the same range. No I/O: for `explain`.
+    fn replay(config: &Self::Config) -> Replay {
+        let _ = config;
+        Replay::Deterministic
+    }
+
     /// The `value.format` to use where the user gave none (`json` for files of JSON lines). `None`: raw.
     fn value_format(config: &Self::Config) -> Option<&'static str> {
         let _ = config;
@@ -214,6 +220,12 @@ pub trait SinkConnector: Send + Sync + 'static {
     fn accepts(config: &Self::Config, spec: &SinkSpec) -> Vec<ConfigIssue> {
         let _ = (config, spec);
         Vec::new()
+    }
+
+    /// What the built sink will promise when an epoch is repeated; `None` if the settings don't tell. No I/O.
+    fn guarantee(config: &Self::Config) -> Option<Guarantee> {
+        let _ = config;
+        None
     }
 
     /// Builds the sink. I/O yes, spawning no.

@@ -16,8 +16,8 @@ use crate::config::{ConfigDef, ConfigIssue, ConfigKey, Settings, nearest};
 use crate::connector::{BatchSinkConnector, ConnectorContext, SinkConnector, SourceConnector};
 use crate::erased::{DynSink, DynSource};
 use crate::error::{Error, Result};
-use crate::sink::SinkSpec;
-use crate::source::Payload;
+use crate::sink::{Guarantee, SinkSpec};
+use crate::source::{Payload, Replay};
 
 /// A [`SourceConnector`] with its types erased.
 #[async_trait]
@@ -32,6 +32,11 @@ pub trait DynSourceConnector: Send + Sync {
     fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload>;
     /// The `value.format` to use where the user gave none.
     fn value_format(&self, settings: &Settings) -> Option<&'static str>;
+    /// Whether the built source will give the same rows for the same range.
+    fn replay(&self, settings: &Settings) -> Replay {
+        let _ = settings;
+        Replay::Deterministic
+    }
     /// Builds the source.
     async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>>;
 }
@@ -45,6 +50,11 @@ pub trait DynSinkConnector: Send + Sync {
     fn keys(&self) -> &'static [ConfigKey];
     /// All that is wrong with the settings; with `spec` also for these rows. No I/O.
     fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue>;
+    /// What the built sink will promise when an epoch is repeated, if the settings tell. No I/O.
+    fn guarantee(&self, settings: &Settings) -> Option<Guarantee> {
+        let _ = settings;
+        None
+    }
     /// Builds the sink.
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>>;
 }
@@ -157,6 +167,9 @@ impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
     fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload> {
         C::Config::parse(settings).ok().and_then(|config| C::payload(&config, declared))
     }
+    fn replay(&self, settings: &Settings) -> Replay {
+        C::Config::parse(settings).map_or(Replay::Deterministic, |config| C::replay(&config))
+    }
     fn value_format(&self, settings: &Settings) -> Option<&'static str> {
         C::Config::parse(settings).ok().and_then(|config| C::value_format(&config))
     }
@@ -185,6 +198,9 @@ impl<C: SinkConnector> DynSinkConnector for TypedSink<C> {
             (Ok(_), None) => Vec::new(),
         }
     }
+    fn guarantee(&self, settings: &Settings) -> Option<Guarantee> {
+        C::Config::parse(settings).ok().and_then(|config| C::guarantee(&config))
+    }
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
         let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
         let issues = C::accepts(&config, spec);
@@ -209,6 +225,9 @@ impl<C: BatchSinkConnector> DynSinkConnector for TypedBatchSink<C> {
             (Ok(config), Some(spec)) => C::accepts(&config, spec),
             (Ok(_), None) => Vec::new(),
         }
+    }
+    fn guarantee(&self, _settings: &Settings) -> Option<Guarantee> {
+        Some(Guarantee::AtLeastOnce)
     }
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
         let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;

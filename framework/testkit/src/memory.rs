@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use tidegate_api::config::KeyReader;
 use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
 use tidegate_api::{
-    ConfigIssue, ConfigKey, ConnectorContext, DynSink, DynSource, Error, Payload, Registry, Result, Settings, SinkSpec,
+    ConfigIssue, ConfigKey, ConnectorContext, DynSink, DynSource, Error, Guarantee, Payload, Registry, Result,
+    Settings, SinkSpec,
 };
 
 mod log;
@@ -143,6 +144,9 @@ impl DynSinkConnector for MemoryConnectors {
     }
     fn validate(&self, settings: &Settings, _spec: Option<&SinkSpec>) -> Vec<ConfigIssue> {
         KeyReader::new(settings, &[]).finish()
+    }
+    fn guarantee(&self, _settings: &Settings) -> Option<Guarantee> {
+        Some(Guarantee::Transactional)
     }
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
         checked(settings)?;

@@ -15,7 +15,6 @@ mod values;
 
 /// Keys of an imaginary source.
 #[derive(ConfigDef)]
-#[expect(dead_code, reason = "only the keys are looked at")]
 struct SourceConfig {
     /// What to read.
     #[config(synonym = "subscribe")]
@@ -34,7 +33,6 @@ struct SourceConfig {
 
 /// Keys of an imaginary sink.
 #[derive(ConfigDef)]
-#[expect(dead_code, reason = "only the keys are looked at")]
 struct SinkConfig {
     /// Where to write.
     path: Option<String>,

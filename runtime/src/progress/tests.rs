@@ -15,6 +15,13 @@ fn a_line_tells_rate_epoch_watermark_and_age() {
 }
 
 #[test]
+fn the_rate_is_that_of_the_input_once_there_is_one() {
+    let progress = json!({ "inputRowsPerSecond": 1000.0, "processedRowsPerSecond": 333_333.0, "sources": [],
+        "eventTime": { "watermark": "1970-01-01T00:00:00.000Z" } });
+    assert_eq!(live_line("q", &progress), "q  epoch 0  1,000 rows/s  0 ms");
+}
+
+#[test]
 fn rows_that_wait_at_a_source_are_the_lag() {
     let progress = json!({ "sources": [
         { "metrics": { "maxOffsetsBehindLatest": "1500" } }, { "metrics": { "maxOffsetsBehindLatest": "500" } },

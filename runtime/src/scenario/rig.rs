@@ -63,7 +63,7 @@ pub(super) struct Rig {
     pipeline: Result<Pipeline, String>,
     life: Life,
     failure: Option<(At, String)>,
-    epochs: Vec<Box<QueryProgress>>,
+    epochs: Vec<QueryProgress>,
     /// Where the next `state` begins in `epochs`.
     state_mark: usize,
     /// Where the next `expect` begins, by sink.
@@ -208,7 +208,7 @@ impl Rig {
             memory: MemoryBudget::new(MEMORY_BYTES),
             cancel: CancellationToken::new(),
             listeners: vec![Box::new(move |progress| {
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(progress.clone()));
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(progress.clone());
             })],
             faults: Faults::default(),
         };
@@ -227,7 +227,7 @@ impl Rig {
         let idle = async {
             loop {
                 match query.step().await {
-                    Ok(Step::Ran(progress)) => epochs.push(progress),
+                    Ok(Step::Ran(progress)) => epochs.push(*progress),
                     Ok(Step::Idle | Step::Waiting { .. }) => return Ok(Life::Running(query)),
                     Ok(Step::Ended) => return Ok(Life::Ended(query)),
                     Err(e) => return Err(e.to_string()),

@@ -1,5 +1,7 @@
 //! The runtime from outside: the built binary as a user runs it, and the scenarios through the library.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod command_line;
 mod process;
 mod refusals;

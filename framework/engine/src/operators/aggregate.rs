@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int8Array, RecordBatch, new_empty_array};
+use arrow_array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use datafusion::error::DataFusionError;
@@ -127,9 +127,10 @@ fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Ve
         return state.into_iter().map(|it| it.to_array()).collect();
     }
     let mut accumulator = function.create_groups_accumulator()?;
-    let arguments = function.expressions().into_iter().map(|it| Ok(new_empty_array(&it.data_type(input)?)));
+    let arguments = function.expressions().into_iter().map(|it| Ok(new_null_array(&it.data_type(input)?, 1)));
     let arguments = arguments.collect::<Result<Vec<_>, DataFusionError>>()?;
-    accumulator.update_batch(&arguments, &[], None, 1)?;
+    // A row that the filter leaves out: with no row at all, accumulators take "none was null" for "each was seen".
+    accumulator.update_batch(&arguments, &[0], Some(&BooleanArray::from(vec![false])), 1)?;
     accumulator.state(EmitTo::All)
 }
 

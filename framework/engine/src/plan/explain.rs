@@ -4,8 +4,10 @@ use std::fmt::Write;
 
 use datafusion::physical_plan::displayable;
 
-use super::QueryPlan;
+use tidegate_api::Replay;
+
 use super::cut::Target;
+use super::{PlannedSink, QueryPlan};
 use crate::exec::leaf::Emission;
 
 impl QueryPlan {
@@ -39,11 +41,26 @@ impl QueryPlan {
         for (at, sink) in self.sinks.iter().enumerate() {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };
             writeln!(text, "sink {} ({}, {} mode{effort})", sink.part.name, sink.part.connector, sink.spec.mode)?;
+            writeln!(text, "    guarantee: {}", self.guarantee(sink))?;
             for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Sink(at)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }
         }
         Ok(())
+    }
+
+    /// End to end: the sink's promise, as far as the sources can read the same rows again.
+    fn guarantee(&self, sink: &PlannedSink) -> String {
+        let streams = self.sources.iter().filter(|it| !it.spec.is_static);
+        let lost: Vec<_> = streams.filter(|it| it.connector.replay(&it.spec.settings) == Replay::None).collect();
+        let promised = sink.connector.guarantee(&sink.part.settings);
+        let promised = promised.map_or_else(|| "known once the sink is built".to_owned(), |it| it.to_string());
+        match lost.first() {
+            None => promised,
+            Some(it) => {
+                format!("{promised}, but source {} can't read again what an unfinished epoch had read", it.spec.name)
+            }
+        }
     }
 
     fn write_stages(&self, text: &mut String) -> std::fmt::Result {
