@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tidegate_api::OutputMode;
+use tidegate_api::{Guarantee, OutputMode};
 use tidegate_engine::QueryOptions;
 use tidegate_epoch::{Trigger, WatermarkPolicy};
 
@@ -44,6 +44,47 @@ pub(super) struct TopLevel {
     /// `sql` and `output.mode` of the only sink.
     pub(super) sql: Option<Entry>,
     pub(super) mode: Option<Entry>,
+    /// What its sinks must promise.
+    pub(super) support: Option<Support>,
+}
+
+/// What a sink must promise (`exactly.once.support`), and where that is said.
+#[derive(Clone)]
+pub(super) struct Support {
+    pub(super) written: String,
+    value: String,
+    /// The least that will do; nothing if it is only asked for.
+    pub(super) least: Option<Guarantee>,
+}
+
+impl Support {
+    /// Takes it out of the section of a sink or of the query.
+    pub(super) fn take(section: &mut Section, findings: &mut Findings) -> Option<Self> {
+        let Entry { written, value, open, .. } = section.take("exactly.once.support", findings)?;
+        let least = match value.to_ascii_lowercase().as_str() {
+            "requested" => None,
+            "required" => Some(Guarantee::Idempotent),
+            "required-atomic" => Some(Guarantee::Transactional),
+            _ if open => None,
+            _ => {
+                findings.add(written, format!("found '{value}', expected requested, required or required-atomic"));
+                return None;
+            }
+        };
+        Some(Self { written, value, least })
+    }
+
+    /// Refuses a sink that promises less.
+    pub(super) fn check(&self, sink: &str, connector: &str, promise: Option<Guarantee>, findings: &mut Findings) {
+        if self.least.is_none_or(|least| promise.is_some_and(|it| it >= least)) {
+            return;
+        }
+        let promise = promise.map_or_else(|| "nothing".to_owned(), |it| format!("'{it}'"));
+        let way_out = "best.effort: true takes it out of the epoch's commit";
+        let message =
+            format!("'{}' is more than sink '{sink}' ({connector}) promises: {promise}; {way_out}", self.value);
+        findings.add(&self.written, message);
+    }
 }
 
 /// Reads the keys of the query itself.
@@ -58,23 +99,10 @@ pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Fin
         .unwrap_or_else(|| data_dir.join("checkpoints").join(folder_name(&name)));
     let mut options = QueryOptions::new(checkpoint);
     read_options(&mut section, &mut options, findings);
-    let support = section.take("exactly.once.support", findings);
-    if let Some(entry) = support.filter(|it| !it.open) {
-        match entry.value.to_ascii_lowercase().as_str() {
-            "requested" => {}
-            "required" | "required-atomic" => {
-                let value = &entry.value;
-                findings.add(entry.written, format!("'{value}' is not supported yet, only 'requested'"));
-            }
-            other => {
-                findings
-                    .add(entry.written, format!("found '{other}', expected requested, required or required-atomic"));
-            }
-        }
-    }
+    let support = Support::take(&mut section, findings);
     section.refuse(&LATER, findings);
     section.finish(&KNOWN, findings);
-    TopLevel { name, options, sql, mode }
+    TopLevel { name, options, sql, mode, support }
 }
 
 fn read_name(section: &mut Section, defaults: &Defaults, findings: &mut Findings) -> String {

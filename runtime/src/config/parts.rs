@@ -8,13 +8,13 @@ use tidegate_engine::{SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode, V
 use tidegate_formats::ddl;
 
 use super::flat;
-use super::options::output_mode;
+use super::options::{Support, output_mode};
 use super::sections::{Entry, Findings, Section};
 
 const SOURCE_KEYS: [&str; 7] =
     ["connector.class", "value.format", "value.mode", "schema", "static", "watermark.column", "watermark.delay"];
 const VIEW_KEYS: [&str; 3] = ["sql", "watermark.column", "watermark.delay"];
-const SINK_KEYS: [&str; 5] = ["connector.class", "output.mode", "sql", "from", "best.effort"];
+const SINK_KEYS: [&str; 6] = ["connector.class", "output.mode", "sql", "from", "best.effort", "exactly.once.support"];
 
 /// Reads a source; nothing if it can't be planned.
 pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut Findings) -> Option<SourceSpec> {
@@ -57,11 +57,17 @@ pub(super) fn view(mut section: Section, findings: &mut Findings) -> Option<View
 }
 
 /// Reads a sink; nothing if it can't be planned.
-pub(super) fn sink(mut section: Section, registry: &Registry, findings: &mut Findings) -> Option<SinkPart> {
+pub(super) fn sink(
+    mut section: Section,
+    registry: &Registry,
+    inherited: Option<&Support>,
+    findings: &mut Findings,
+) -> Option<SinkPart> {
+    let support = Support::take(&mut section, findings);
     let connector = class(&mut section, findings);
     let mode: OutputMode = section.parsed("output.mode", findings, output_mode).unwrap_or_default();
-    let best_effort = section.value("best.effort", findings).unwrap_or_default();
-    section.refuse(&["stage.outputs", "exactly.once.support"], findings);
+    let best_effort: bool = section.value("best.effort", findings).unwrap_or_default();
+    section.refuse(&["stage.outputs"], findings);
     let input = match (section.take("sql", findings), section.take("from", findings)) {
         (Some(sql), None) => Some(SinkInput::Sql(sql.value)),
         (None, Some(from)) => Some(SinkInput::From(from.value)),
@@ -76,15 +82,18 @@ pub(super) fn sink(mut section: Section, registry: &Registry, findings: &mut Fin
         }
     };
     let connector = connector?;
-    let keys = match registry.find_sink(&connector.value) {
+    let found = match registry.find_sink(&connector.value) {
         _ if connector.open => None,
-        Ok(found) => Some(found.keys()),
+        Ok(found) => Some(found),
         Err(e) => {
             findings.add(&connector.written, without_key(&e.to_string()));
             None
         }
-    };
-    let settings = hand_on(&mut section, keys?, &SINK_KEYS, findings);
+    }?;
+    let settings = hand_on(&mut section, found.keys(), &SINK_KEYS, findings);
+    if let Some(support) = support.as_ref().or(inherited).filter(|_| !best_effort) {
+        support.check(&section.name, found.name(), found.guarantee(&settings), findings);
+    }
     Some(SinkPart { name: section.name, connector: connector.value, settings, mode, input: input?, best_effort })
 }
 

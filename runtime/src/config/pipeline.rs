@@ -64,7 +64,8 @@ pub fn load(
     let wanted = sinks.len();
     let sources: Vec<_> = sources.into_iter().filter_map(|it| parts::source(it, registry, &mut findings)).collect();
     let views: Vec<_> = views.into_iter().filter_map(|it| parts::view(it, &mut findings)).collect();
-    let sinks: Vec<_> = sinks.into_iter().filter_map(|it| parts::sink(it, registry, &mut findings)).collect();
+    let sinks: Vec<_> =
+        sinks.into_iter().filter_map(|it| parts::sink(it, registry, top.support.as_ref(), &mut findings)).collect();
     let whole = counts == (sources.len(), views.len()) && wanted == sinks.len() && !sources.is_empty();
     let spec = QuerySpec { name: top.name, sources, views, sinks, options: top.options };
     let Findings { problems, written, unresolved, .. } = findings;

@@ -46,8 +46,8 @@ mod connectors {
     use tidegate_api::config::ConfigKey;
     use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
     use tidegate_api::{
-        ConfigDef, ConfigIssue, ConnectorContext, DynSink, DynSource, Error, Payload, Registry, Result, SchemaRef,
-        Settings, SinkSpec, async_trait,
+        ConfigDef, ConfigIssue, ConnectorContext, DynSink, DynSource, Error, Guarantee, Payload, Registry, Result,
+        SchemaRef, Settings, SinkSpec, async_trait,
     };
 
     use super::{SinkConfig, SourceConfig};
@@ -87,6 +87,10 @@ mod connectors {
         }
         fn validate(&self, settings: &Settings, _: Option<&SinkSpec>) -> Vec<ConfigIssue> {
             SinkConfig::parse(settings).err().unwrap_or_default()
+        }
+        fn guarantee(&self, settings: &Settings) -> Option<Guarantee> {
+            let idempotent = settings.get("path") == Some("idempotent");
+            Some(if idempotent { Guarantee::Idempotent } else { Guarantee::AtLeastOnce })
         }
         async fn build(&self, _: &Settings, _: &SinkSpec, _: &ConnectorContext) -> Result<Box<dyn DynSink>> {
             Err(Error::internal("not for running"))

@@ -77,8 +77,24 @@ fn formats_and_options_that_will_come_are_refused_by_name() {
         &["deduplicate", "not supported yet"],
     );
     one_problem(&small_with("transforms.t.type: X"), &["'transforms' are not supported yet"]);
-    one_problem(&small_with("exactly.once.support: required"), &["'required' is not supported yet"]);
     one_problem(&small_with("target.latency: 1s"), &["target.latency", "not supported yet"]);
+}
+
+#[test]
+fn a_sink_that_promises_too_little_is_refused() {
+    let sink = |keys: &str| small_with(&format!("sinks: {{ a: {{ connector.class: out{keys} }} }}"));
+    let required = |level: &str, keys: &str| format!("{}exactly.once.support: {level}\n", sink(keys));
+    one_problem(
+        &required("required", ""),
+        &["job.yaml: exactly.once.support: 'required'", "'a' (out)", "at least once"],
+    );
+    one_problem(
+        &sink(", exactly.once.support: required-atomic, path: idempotent"),
+        &["job.yaml: sinks.a.exactly.once.support: 'required-atomic'", "idempotent"],
+    );
+    right(&required("required", ", path: idempotent"));
+    right(&required("required-atomic", ", best.effort: true"));
+    right(&required("required-atomic", ", exactly.once.support: requested"));
 }
 
 #[test]
