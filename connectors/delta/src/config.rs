@@ -7,7 +7,7 @@ use tidegate_api::{ConfigDef, ConfigValue};
 /// Settings of the `delta` sink.
 #[derive(ConfigDef)]
 pub struct DeltaConfig {
-    /// Where the table is: a local folder, relative to the data folder, or a `file://` URL. It is created if it is not
+    /// Where the table is: a local folder, relative to the current folder, or a `file://` URL. It is created if it is not
     /// there.
     #[config(importance = "high")]
     pub path: String,

@@ -8,7 +8,7 @@ use tidegate_api::prelude::*;
 /// Settings of the `file` source.
 #[derive(Clone, ConfigDef)]
 pub struct FileConfig {
-    /// A folder, a file, or a pattern with `*`, `?`, `[a-z]` and `{a,b}`; relative to the data folder.
+    /// A folder, a file, or a pattern with `*`, `?`, `[a-z]` and `{a,b}`; relative to the current folder.
     #[config(importance = "high")]
     pub path: String,
     /// What the files hold; absent: json if columns are declared, else text.

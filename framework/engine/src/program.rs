@@ -22,7 +22,7 @@ use crate::decode::Decoding;
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
 use crate::operators::aggregate::{Aggregate, OperatorEpoch};
 use crate::plan::cut::{Piece, Target};
-use crate::split_task::{CHUNKS_AHEAD, SinkRows, SplitPieces, SplitResult, SplitRun, SplitTask};
+use crate::split_task::{CHUNKS_AHEAD, Readers, SinkRows, SplitResult, SplitRun, SplitTask, ToSink, ToStage};
 use crate::statics::{StaticInput, read_all};
 
 /// A streaming source as the program sees it.
@@ -111,7 +111,7 @@ impl QueryProgram {
         let (to_sinks, sinks) = mpsc::channel(CHUNKS_AHEAD);
         let run = SplitRun {
             leaf,
-            pieces: self.pieces_of(leaf),
+            readers: self.readers_of(leaf),
             runner: self.runner.clone(),
             statics: statics.clone(),
             times: times.clone(),
@@ -122,19 +122,19 @@ impl QueryProgram {
     }
 
     /// The pieces that read a leaf.
-    fn pieces_of(&self, leaf: LeafId) -> SplitPieces {
-        let mut to_stages = Vec::new();
-        let mut to_sinks = Vec::new();
+    fn readers_of(&self, leaf: LeafId) -> Readers {
+        let mut readers = Readers::default();
         for piece in self.pieces.iter().filter(|it| it.leaves.contains(&leaf)) {
+            let plan = piece.plan.clone();
             match piece.target {
-                Target::Stage(at) => {
-                    let merge = self.stages.get(at).map(Aggregate::merge_plan);
-                    to_stages.extend(merge.map(|merge| (at, piece.plan.clone(), merge)));
+                Target::Stage(stage) => {
+                    let merge = self.stages.get(stage).map(Aggregate::merge_plan);
+                    readers.to_stages.extend(merge.map(|merge| ToStage { stage, plan, merge }));
                 }
-                Target::Sink(at) => to_sinks.push((at, piece.plan.clone())),
+                Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
             }
         }
-        SplitPieces { to_stages: Arc::new(to_stages), to_sinks: Arc::new(to_sinks) }
+        readers
     }
 
     /// Runs the stages, upstream first, and the pieces above them.
@@ -160,18 +160,18 @@ impl QueryProgram {
                 if rows.is_empty() {
                     continue;
                 }
-                let pieces = self.pieces_of(LeafId::Stage(at, emission));
+                let readers = self.readers_of(LeafId::Stage(at, emission));
                 let input = |rows| RunInput {
                     leaf: LeafId::Stage(at, emission),
                     rows,
                     statics: ctx.statics.clone(),
                     times: ctx.times.clone(),
                 };
-                for (target, plan, _) in pieces.to_stages.iter() {
+                for ToStage { stage, plan, .. } in &readers.to_stages {
                     let made = self.runner.run(plan, input(rows.clone())).await?;
-                    partials.entry(*target).or_default().extend(made);
+                    partials.entry(*stage).or_default().extend(made);
                 }
-                for (sink, plan) in pieces.to_sinks.iter() {
+                for ToSink { sink, plan } in &readers.to_sinks {
                     for made in self.runner.run(plan, input(rows.clone())).await? {
                         outputs.write(*sink, made).await?;
                     }

@@ -22,13 +22,25 @@ pub(crate) const CHUNKS_AHEAD: usize = 4;
 /// Rows for a sink.
 pub(crate) type SinkRows = (usize, RecordBatch);
 
-/// What a split's rows run through.
-#[derive(Clone)]
-pub(crate) struct SplitPieces {
-    /// Plans that make partial rows, with their stage and the plan that merges them.
-    pub(crate) to_stages: Arc<Vec<(usize, Arc<dyn ExecutionPlan>, Arc<dyn ExecutionPlan>)>>,
-    /// Plans that make rows for sinks.
-    pub(crate) to_sinks: Arc<Vec<(usize, Arc<dyn ExecutionPlan>)>>,
+/// A plan that makes partial rows for a stage.
+pub(crate) struct ToStage {
+    pub(crate) stage: usize,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// Merges what the plan made.
+    pub(crate) merge: Arc<dyn ExecutionPlan>,
+}
+
+/// A plan that makes rows for a sink.
+pub(crate) struct ToSink {
+    pub(crate) sink: usize,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+}
+
+/// What the rows of a leaf run through.
+#[derive(Default)]
+pub(crate) struct Readers {
+    pub(crate) to_stages: Vec<ToStage>,
+    pub(crate) to_sinks: Vec<ToSink>,
 }
 
 /// What a split came to.
@@ -49,7 +61,7 @@ pub(crate) struct SplitTask {
 /// What a split runs with.
 pub(crate) struct SplitRun {
     pub(crate) leaf: LeafId,
-    pub(crate) pieces: SplitPieces,
+    pub(crate) readers: Readers,
     pub(crate) runner: Runner,
     pub(crate) statics: Statics,
     pub(crate) times: Arc<TimesSeen>,
@@ -72,7 +84,7 @@ impl SplitTask {
 
 impl SplitRun {
     async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
-        for (stage, plan, merge) in self.pieces.to_stages.iter() {
+        for ToStage { stage, plan, merge } in &self.readers.to_stages {
             let partial = self.runner.run(plan, self.input(chunk.clone())).await?;
             let kept = result.partials.entry(*stage).or_default();
             kept.extend(partial);
@@ -84,7 +96,7 @@ impl SplitRun {
     }
 
     async fn to_sinks(&self, chunk: RecordBatch) -> Result<()> {
-        for (sink, plan) in self.pieces.to_sinks.iter() {
+        for ToSink { sink, plan } in &self.readers.to_sinks {
             for rows in self.runner.run(plan, self.input(chunk.clone())).await? {
                 let sent = self.sinks.send((*sink, rows)).await;
                 sent.map_err(|_| Error::internal("the epoch ended before its splits"))?;

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{Clock, ConnectorContext, FieldPath, MemoryBudget, ReadLimit, Result, ScanRequest};
+use tidegate_api::{Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, ReadLimit, Result, ScanRequest};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryListener, QueryParts, QuerySettings, SinkPart, SourcePart,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::operators::aggregate::Aggregate;
-use crate::plan::{PlannedSource, QueryPlan};
+use crate::plan::{PlannedSink, PlannedSource, QueryPlan};
 use crate::program::{QueryProgram, StreamInput};
 use crate::spec::QueryOptions;
 use crate::statics::StaticInput;
@@ -49,56 +49,16 @@ impl QueryPlan {
             &options.checkpoint,
             CheckpointOptions { clock: environment.clock.clone(), faults: environment.faults.clone() },
         )?;
-        let query_id = checkpoint.query_id().clone();
         let digest = digest(&self);
         let settings = settings_of(&options);
-        let mut streams = Vec::new();
-        let mut statics = Vec::new();
-        let mut sources = Vec::new();
-        for (at, planned) in self.sources.into_iter().enumerate() {
-            let log = if planned.spec.is_static {
-                checkpoint.table_log(&planned.spec.name)?
-            } else {
-                checkpoint.source_log(&planned.spec.name)?
-            };
-            let mut ctx = ConnectorContext::new(&self.spec.name, &planned.spec.name, query_id.clone(), log);
-            ctx.schema.clone_from(&planned.spec.schema);
-            fill(&mut ctx, &environment, &options);
-            let mut source = planned
-                .connector
-                .build(&planned.spec.settings, &ctx)
-                .await
-                .map_err(|e| e.within(format!("source {}", planned.spec.name)))?;
-            source.bind(&scan_of(&planned))?;
-            let PlannedSource { spec, decoding, used, .. } = planned;
-            if spec.is_static {
-                statics.push(StaticInput::new(at, source, decoding, used));
-            } else {
-                streams.push(StreamInput { at, decoding, schema: used });
-                sources.push(SourcePart { name: spec.name.as_str().into(), source, limit: limit_of(&options) });
-            }
-        }
-        let mut sinks = Vec::new();
-        for planned in &self.sinks {
-            let log = checkpoint.sink_log(&planned.part.name)?;
-            let mut ctx = ConnectorContext::new(&self.spec.name, &planned.part.name, query_id.clone(), log);
-            fill(&mut ctx, &environment, &options);
-            let sink = planned
-                .connector
-                .build(&planned.part.settings, &planned.spec, &ctx)
-                .await
-                .map_err(|e| e.within(format!("sink {}", planned.part.name)))?;
-            sinks.push(SinkPart {
-                name: planned.part.name.as_str().into(),
-                best_effort: planned.part.best_effort || sink.best_effort(),
-                mode: planned.spec.mode,
-                sink,
-            });
-        }
+        let name = self.spec.name;
+        let builder = Builder { query: &name, checkpoint: &checkpoint, environment: &environment, options: &options };
+        let inputs = builder.inputs(self.sources).await?;
+        let sinks = builder.sinks(&self.sinks).await?;
         let stages = self.graph.stages.into_iter().map(|it| Aggregate::new(it.spec, it.emissions));
         let program = QueryProgram {
-            streams,
-            statics,
+            streams: inputs.streams,
+            statics: inputs.statics,
             pieces: self.graph.pieces,
             stages: stages.collect::<Result<_>>()?,
             watermarks: self.watermarks,
@@ -107,30 +67,85 @@ impl QueryPlan {
             epoch_clock: self.epoch_clock,
             tasks: settings.tasks,
         };
-        let mut query = Query::new(
-            checkpoint,
-            QueryParts {
-                name: self.spec.name.as_str().into(),
-                sources,
-                sinks,
-                program: Box::new(program),
-                settings,
-                clock: environment.clock,
-                digest,
-                listeners: environment.listeners,
-            },
-        )?;
+        let parts = QueryParts {
+            name: name.as_str().into(),
+            sources: inputs.sources,
+            sinks,
+            program: Box::new(program),
+            settings,
+            clock: environment.clock,
+            digest,
+            listeners: environment.listeners,
+        };
+        let mut query = Query::new(checkpoint, parts)?;
         query.start().await?;
         Ok(query)
     }
 }
 
-fn fill(ctx: &mut ConnectorContext, environment: &Environment, options: &QueryOptions) {
-    ctx.data_dir.clone_from(&options.data_dir);
-    ctx.clock = environment.clock.clone();
-    ctx.cancel = environment.cancel.clone();
-    ctx.memory = environment.memory.clone();
-    ctx.io = environment.io.clone();
+/// Builds the connectors of a query.
+struct Builder<'a> {
+    query: &'a str,
+    checkpoint: &'a Checkpoint,
+    environment: &'a Environment,
+    options: &'a QueryOptions,
+}
+
+/// The sources of a query, as the loop and the program see them.
+#[derive(Default)]
+struct Inputs {
+    sources: Vec<SourcePart>,
+    streams: Vec<StreamInput>,
+    statics: Vec<StaticInput>,
+}
+
+impl Builder<'_> {
+    async fn inputs(&self, planned: Vec<PlannedSource>) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
+        for (at, planned) in planned.into_iter().enumerate() {
+            let name = &planned.spec.name;
+            // A static table takes no line among the offsets.
+            let is_static = planned.spec.is_static;
+            let log = if is_static { self.checkpoint.table_log(name)? } else { self.checkpoint.source_log(name)? };
+            let mut ctx = self.context(name, log);
+            ctx.schema.clone_from(&planned.spec.schema);
+            let built = planned.connector.build(&planned.spec.settings, &ctx).await;
+            let mut source = built.map_err(|e| e.within(format!("source {name}")))?;
+            source.bind(&scan_of(&planned))?;
+            let PlannedSource { spec, decoding, used, .. } = planned;
+            if is_static {
+                inputs.statics.push(StaticInput::new(at, source, decoding, used));
+            } else {
+                inputs.streams.push(StreamInput { at, decoding, schema: used });
+                let limit = limit_of(self.options);
+                inputs.sources.push(SourcePart { name: spec.name.as_str().into(), source, limit });
+            }
+        }
+        Ok(inputs)
+    }
+
+    async fn sinks(&self, planned: &[PlannedSink]) -> Result<Vec<SinkPart>> {
+        let mut sinks = Vec::new();
+        for planned in planned {
+            let part = &planned.part;
+            let ctx = self.context(&part.name, self.checkpoint.sink_log(&part.name)?);
+            let built = planned.connector.build(&part.settings, &planned.spec, &ctx).await;
+            let sink = built.map_err(|e| e.within(format!("sink {}", part.name)))?;
+            let best_effort = part.best_effort || sink.best_effort();
+            sinks.push(SinkPart { name: part.name.as_str().into(), best_effort, mode: planned.spec.mode, sink });
+        }
+        Ok(sinks)
+    }
+
+    fn context(&self, name: &str, log: Arc<dyn MetadataLog>) -> ConnectorContext {
+        let mut ctx = ConnectorContext::new(self.query, name, self.checkpoint.query_id().clone(), log);
+        ctx.data_dir.clone_from(&self.options.data_dir);
+        ctx.clock = self.environment.clock.clone();
+        ctx.cancel = self.environment.cancel.clone();
+        ctx.memory = self.environment.memory.clone();
+        ctx.io = self.environment.io.clone();
+        ctx
+    }
 }
 
 fn scan_of(planned: &PlannedSource) -> ScanRequest {

@@ -35,7 +35,7 @@ impl QueryPlan {
             )?;
         }
         for node in &self.watermarks {
-            writeln!(text, "watermark on {}: {} ms behind the largest event time", node.id, node.delay_ms)?;
+            writeln!(text, "watermark on {}: {:?} behind the largest event time", node.id, delay_of(node.delay_ms))?;
         }
         self.write_stages(text)?;
         for (at, sink) in self.sinks.iter().enumerate() {
@@ -81,6 +81,10 @@ impl QueryPlan {
         }
         Ok(())
     }
+}
+
+fn delay_of(ms: i64) -> std::time::Duration {
+    std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
 fn indented(plan: &str) -> String {
