@@ -193,6 +193,7 @@ fn licences_let_us_ship() {
         "Unlicense",
         "BSL-1.0",
         "CDLA-Permissive",
+        "MPL-2.0",
     ];
     for package in metadata()["packages"].as_array().unwrap() {
         let licence = text(package, "license");
