@@ -7,6 +7,7 @@ Each run is a process of its own with start-up included. CPU seconds are those o
 JSON line a run and a table of medians; --out appends both to a file.
 """
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -75,11 +76,12 @@ def run(system, folder):
         pipeline = f"{folder}/pipeline.yaml"
         with open(pipeline, "w") as out:
             out.write(PIPELINE.format(folder=folder, servers=cli.servers, topic=cli.topic))
-        command = [cli.bin, "run", pipeline]
+        command = [cli.bin, "run", pipeline, "--progress", "json"]
     else:
         spark = os.path.join(os.path.dirname(__file__), "clicks_spark.py")
         submit = os.path.join(os.path.dirname(cli.spark), "spark-submit")
-        command = [submit, "--driver-memory", "2g", spark, cli.servers, cli.topic, folder, cli.jars, CORES]
+        jars = ",".join(sorted(glob.glob(f"{cli.jars}/*.jar")))
+        command = [submit, "--driver-memory", "2g", "--jars", jars, spark, cli.servers, cli.topic, folder, CORES]
         os.environ["PYSPARK_PYTHON"] = cli.spark
     found = timed(command, f"{folder}/log")
     found = {"system": system, "events": cli.events, **found}
@@ -87,8 +89,16 @@ def run(system, folder):
     return found, rows(f"{folder}/table")
 
 
+def without_data(folder):
+    """What the last epoch of a run cost, which had no data and closed windows: its own progress object tells."""
+    objects = [json.loads(it) for it in open(f"{folder}/log") if it.startswith("{")]
+    last = [it for it in objects if it["numInputRows"] == 0][-1]
+    syncs = last["stateOperators"][0]["customMetrics"]
+    return {"epoch_without_data_ms": last["batchDuration"], "of_which_fsync_ms": syncs["fsyncTimeMs"], "fsyncs": syncs["fsyncs"]}
+
+
 def idle(folder):
-    """What a process costs that waits for data, and an epoch without data, from its progress objects."""
+    """What a process costs that waits for data."""
     pipeline = f"{folder}/pipeline.yaml"
     text = open(pipeline).read().replace("trigger: available-now\n", "")
     with open(pipeline, "w") as out:
@@ -122,7 +132,7 @@ for system in ("tidegate", "pyspark"):
     medians[system] = of("rows_per_cpu_s")
     lines.append(f"{system:9} {of('rows_per_cpu_s'):>10,.0f} {of('cpu_s'):>7.2f} {of('wall_s'):>8.2f} {of('rss_mb'):>13,.0f}")
 lines.append(f"ratio of rows per CPU-second: {medians['tidegate'] / medians['pyspark']:.1f}")
-lines.append(json.dumps(idle(f"{cli.folder}/tidegate")))
+lines.append(json.dumps({**without_data(f"{cli.folder}/tidegate"), **idle(f"{cli.folder}/tidegate")}))
 print("\n".join(lines))
 if cli.out:
     with open(cli.out, "a") as out:

@@ -1,23 +1,20 @@
 """The click job on PySpark: Kafka to Delta, one run over what the topic holds.
 
-usage: clicks_spark.py SERVERS TOPIC FOLDER JARS CORES
+usage: clicks_spark.py SERVERS TOPIC FOLDER CORES
 """
-import glob
 import sys
 
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, count, from_json, window
 
-servers, topic, folder, jars, cores = sys.argv[1:]
+servers, topic, folder, cores = sys.argv[1:]
 spark = (
     SparkSession.builder.appName("clicks")
     .master(f"local[{cores}]")
-    .config("spark.jars", ",".join(glob.glob(f"{jars}/*.jar")))
     .config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
     .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
     .config("spark.sql.shuffle.partitions", cores)
     .config("spark.sql.session.timeZone", "UTC")
-    .config("spark.driver.memory", "2g")
     .config("spark.ui.enabled", "false")
     .getOrCreate()
 )

@@ -6,8 +6,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 servers, topic, folder = sys.argv[1:]
-made = AdminClient({"bootstrap.servers": servers}).create_topics([NewTopic(topic, 4, 1)])
-made[topic].result()
+admin = AdminClient({"bootstrap.servers": servers})
+admin.create_topics([NewTopic(topic, 4, 1)])[topic].result()
 producer = Producer(
     {"bootstrap.servers": servers, "linger.ms": 50, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000}
 )
