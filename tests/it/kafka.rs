@@ -69,6 +69,8 @@ fn click_job_survives_sigkill_anywhere() {
         last = now;
     }
     println!("hit: {hit:?}");
+    let missed: Vec<_> = STEPS.iter().take(kills / 2).filter(|it| !hit.contains_key(&format!("step {it}"))).collect();
+    assert!(missed.is_empty(), "steps never hit: {missed:?}");
     let pipeline = job.pipeline(&format!("{paced}trigger: available-now"));
     let run = finish(tidegate(&["run", &pipeline.display().to_string()]), Duration::from_secs(900));
     assert_eq!(run.code, Some(0), "{}", run.stderr);
