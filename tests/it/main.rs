@@ -1,5 +1,10 @@
 //! Tests over real processes and servers, and of the tree itself.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and say what it saw"
+)]
 
 mod bad_input;
 mod clicks;
