@@ -147,6 +147,18 @@ struct TypedSource<C>(PhantomData<fn() -> C>);
 struct TypedSink<C>(PhantomData<fn() -> C>);
 struct TypedBatchSink<C>(PhantomData<fn() -> C>);
 
+/// All that is wrong with settings: in themselves, and by what `more` finds in them once they are read.
+fn issues<C: ConfigDef>(settings: &Settings, more: impl FnOnce(&C) -> Vec<ConfigIssue>) -> Vec<ConfigIssue> {
+    C::parse(settings).map_or_else(|issues| issues, |config| more(&config))
+}
+
+/// The settings, read and found right.
+fn checked<C: ConfigDef>(settings: &Settings, more: impl FnOnce(&C) -> Vec<ConfigIssue>) -> Result<C> {
+    let config = C::parse(settings).map_err(|issues| refused(&issues))?;
+    let issues = more(&config);
+    if issues.is_empty() { Ok(config) } else { Err(refused(&issues)) }
+}
+
 /// The issues as one `Config` error.
 fn refused(issues: &[ConfigIssue]) -> Error {
     let all: Vec<_> = issues.iter().map(ToString::to_string).collect();
@@ -162,7 +174,7 @@ impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
         C::Config::keys()
     }
     fn validate(&self, settings: &Settings) -> Vec<ConfigIssue> {
-        C::Config::parse(settings).map_or_else(|issues| issues, |config| C::validate(&config))
+        issues(settings, C::validate)
     }
     fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload> {
         C::Config::parse(settings).ok().and_then(|config| C::payload(&config, declared))
@@ -174,11 +186,7 @@ impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
         C::Config::parse(settings).ok().and_then(|config| C::value_format(&config))
     }
     async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>> {
-        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
-        let issues = C::validate(&config);
-        if !issues.is_empty() {
-            return Err(refused(&issues));
-        }
+        let config = checked(settings, C::validate)?;
         Ok(Box::new(C::build(config, ctx).await?))
     }
 }
@@ -192,21 +200,13 @@ impl<C: SinkConnector> DynSinkConnector for TypedSink<C> {
         C::Config::keys()
     }
     fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue> {
-        match (C::Config::parse(settings), spec) {
-            (Err(issues), _) => issues,
-            (Ok(config), Some(spec)) => C::accepts(&config, spec),
-            (Ok(_), None) => Vec::new(),
-        }
+        issues(settings, |config| spec.map_or_else(Vec::new, |spec| C::accepts(config, spec)))
     }
     fn guarantee(&self, settings: &Settings) -> Option<Guarantee> {
         C::Config::parse(settings).ok().and_then(|config| C::guarantee(&config))
     }
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
-        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
-        let issues = C::accepts(&config, spec);
-        if !issues.is_empty() {
-            return Err(refused(&issues));
-        }
+        let config = checked(settings, |config| C::accepts(config, spec))?;
         Ok(Box::new(C::build(config, spec, ctx).await?))
     }
 }
@@ -220,21 +220,13 @@ impl<C: BatchSinkConnector> DynSinkConnector for TypedBatchSink<C> {
         C::Config::keys()
     }
     fn validate(&self, settings: &Settings, spec: Option<&SinkSpec>) -> Vec<ConfigIssue> {
-        match (C::Config::parse(settings), spec) {
-            (Err(issues), _) => issues,
-            (Ok(config), Some(spec)) => C::accepts(&config, spec),
-            (Ok(_), None) => Vec::new(),
-        }
+        issues(settings, |config| spec.map_or_else(Vec::new, |spec| C::accepts(config, spec)))
     }
     fn guarantee(&self, _settings: &Settings) -> Option<Guarantee> {
         Some(Guarantee::AtLeastOnce)
     }
     async fn build(&self, settings: &Settings, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Box<dyn DynSink>> {
-        let config = C::Config::parse(settings).map_err(|issues| refused(&issues))?;
-        let issues = C::accepts(&config, spec);
-        if !issues.is_empty() {
-            return Err(refused(&issues));
-        }
+        let config = checked(settings, |config| C::accepts(config, spec))?;
         Ok(Box::new(BatchSinkAdapter::new(C::NAME, C::build(config, spec, ctx).await?)))
     }
 }
