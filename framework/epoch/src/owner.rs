@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Error, Result};
@@ -28,6 +29,24 @@ pub(crate) struct Locked {
     state: PathBuf,
 }
 
+/// A lock outlives its owner for a moment: a child that the owner has just forked holds it until it runs its own program,
+/// and the kernel frees that of a killed process only with its memory.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(5);
+
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if waited < PATIENCE => {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            other => return other,
+        }
+    }
+}
+
 impl Locked {
     /// Takes the lock of the checkpoint `root`, or says who has it.
     pub(crate) fn take(root: &Path, state: &Path) -> Result<Self> {
@@ -35,7 +54,7 @@ impl Locked {
         let mut options = OpenOptions::new();
         let opened = options.read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = opened.map_err(|e| failed("open", &path, e))?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => Ok(Self { file, state: state.to_owned() }),
             Err(TryLockError::Error(e)) => Err(failed("lock", &path, e)),
             Err(TryLockError::WouldBlock) => {
