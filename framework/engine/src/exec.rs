@@ -3,7 +3,7 @@
 pub(crate) mod leaf;
 pub(crate) mod watermark;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -65,10 +65,11 @@ impl Runner {
             None,
             self.base.session_id(),
             config,
-            self.base.scalar_functions().clone(),
-            self.base.higher_order_functions().clone(),
-            self.base.aggregate_functions().clone(),
-            self.base.window_functions().clone(),
+            // A physical plan holds its functions: the registry is for plans that come as bytes.
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
             self.base.runtime_env(),
         );
         let context = Arc::new(context);

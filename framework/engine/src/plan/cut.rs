@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, OutputMode, Result};
-use tidegate_sql::{SourceTable, TableKind};
+use tidegate_sql::reads_stream;
 
 use super::physical::PiecePlanner;
 use super::stage_leaf::StageLeaf;
@@ -175,23 +175,6 @@ fn plain_key(expr: Expr, schema: &DFSchema) -> Result<(GroupKey, Expr), DataFusi
         None if event_time => Ok((GroupKey::EventTime, expr)),
         None => Ok((GroupKey::Plain, expr)),
     }
-}
-
-/// True if a stream stands anywhere below.
-fn reads_stream(plan: &LogicalPlan) -> bool {
-    let mut found = false;
-    let visit = plan.apply(|node| {
-        found |= match node {
-            LogicalPlan::TableScan(scan) => {
-                let table = scan.source.downcast_ref::<SourceTable>();
-                table.is_some_and(|it| it.kind == TableKind::Stream)
-            }
-            LogicalPlan::Extension(it) => it.node.as_any().is::<StageLeaf>(),
-            _ => false,
-        };
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    });
-    visit.is_ok() && found
 }
 
 fn collect_leaves(plan: &Arc<dyn ExecutionPlan>, found: &mut BTreeSet<LeafId>) {
