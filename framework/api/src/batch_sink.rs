@@ -9,7 +9,9 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::sink::{AttemptId, CommitOutcome, Epoch, Guarantee, Rejected, Sink, SinkWriter, SourcePosition, WriterId};
+use crate::sink::{
+    AttemptId, CommitOutcome, Epoch, Guarantee, Rejected, Sink, SinkWriter, SourcePosition, Staging, WriterId,
+};
 use crate::source::BatchStream;
 
 /// The rows of one epoch.
@@ -144,6 +146,11 @@ impl<B: BatchSink> Sink for BatchSinkAdapter<B> {
 
     fn guarantee(&self) -> Guarantee {
         self.guarantee
+    }
+
+    /// A call may write piece by piece: its rows are staged first.
+    fn staging(&self) -> Staging {
+        Staging::Rows
     }
 
     async fn open(&mut self, _writer: &WriterId) -> Result<Option<(u64, AttemptId)>> {

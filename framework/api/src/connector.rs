@@ -117,6 +117,26 @@ impl MemoryBudget {
     }
 }
 
+/// Whether this process still owns the query's checkpoint.
+#[async_trait]
+pub trait Ownership: Send + Sync + 'static {
+    /// For a sink that is about to fence others (a new producer with an old transactional id).
+    ///
+    /// # Errors
+    /// `Fenced` if another owner has taken over: then nothing may be fenced, committed or deleted.
+    async fn check(&self) -> Result<()>;
+}
+
+/// A query without a checkpoint: there is nothing to lose.
+struct Unowned;
+
+#[async_trait]
+impl Ownership for Unowned {
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// What the engine hands to a connector when it is built.
 #[non_exhaustive]
 #[derive(Clone)]
@@ -131,6 +151,8 @@ pub struct ConnectorContext {
     pub schema: Option<SchemaRef>,
     /// The source's own log in the checkpoint; sinks get one too.
     pub log: Arc<dyn MetadataLog>,
+    /// Whether this process may still act for the query.
+    pub owner: Arc<dyn Ownership>,
     /// Where relative local paths begin.
     pub data_dir: PathBuf,
     /// Where time comes from.
@@ -155,6 +177,7 @@ impl ConnectorContext {
             query_id,
             schema: None,
             log,
+            owner: Arc::new(Unowned),
             data_dir: PathBuf::from("."),
             clock: Arc::new(crate::clock::SystemClock::default()),
             cancel: CancellationToken::new(),

@@ -23,7 +23,9 @@ pub use tidegate_macros::ConfigDef;
 pub use batch_sink::{BatchSink, EpochRows, foreach_batch};
 pub use clock::{Clock, SystemClock};
 pub use config::{ConfigDef, ConfigIssue, ConfigKey, ConfigValue, Importance, PassThrough, Secret, Settings};
-pub use connector::{BatchSinkConnector, ConnectorContext, MemoryBudget, MetadataLog, SinkConnector, SourceConnector};
+pub use connector::{
+    BatchSinkConnector, ConnectorContext, MemoryBudget, MetadataLog, Ownership, SinkConnector, SourceConnector,
+};
 pub use erased::{DynSink, DynSource, DynWriter};
 pub use error::{Error, ErrorKind, Result};
 pub use offset::{Offset, OffsetJson, OffsetRange, PartitionId, Split};
@@ -43,9 +45,9 @@ pub mod prelude {
         AttemptId, BatchSink, BatchSinkConnector, BatchStream, Bound, Changes, Clock, CommitOutcome, Comparison,
         ConfigDef, ConfigIssue, ConfigKey, ConfigValue, ConnectorContext, Epoch, EpochRows, Error, ErrorKind,
         FieldPath, Guarantee, Importance, Lookup, MemoryBudget, MetadataLog, Offset, OffsetJson, OffsetRange,
-        OutputMode, PartitionId, PassThrough, Payload, Planned, Predicate, QueryId, ReadLimit, RecordBatch, Registry,
-        Rejected, Replay, Result, ScanRequest, Schema, SchemaRef, Secret, Settings, Sink, SinkConnector, SinkSpec,
-        SinkWriter, Source, SourceConnector, SourcePosition, Split, Staging, SystemClock, Table, TableVersion,
-        WriterId, async_trait, foreach_batch,
+        OutputMode, Ownership, PartitionId, PassThrough, Payload, Planned, Predicate, QueryId, ReadLimit, RecordBatch,
+        Registry, Rejected, Replay, Result, ScanRequest, Schema, SchemaRef, Secret, Settings, Sink, SinkConnector,
+        SinkSpec, SinkWriter, Source, SourceConnector, SourcePosition, Split, Staging, SystemClock, Table,
+        TableVersion, WriterId, async_trait, foreach_batch,
     };
 }

@@ -199,14 +199,21 @@ impl fmt::Display for Guarantee {
     }
 }
 
-/// What must lie in the checkpoint before any sink of an epoch may commit.
+/// How the rows of an epoch get from the operators to the outside.
+///
+/// In a query with one atomic sink nothing needs to be staged: a pending epoch is computed again. With several sinks, or
+/// with input that can't be read again, what will be committed is staged in the checkpoint first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Staging {
-    /// The rows: they are written from there once all have prepared.
+    /// The sink writes in one short step, once the epoch is logged: `writer`, `write`, `prepare` and `commit` follow
+    /// each other, and the whole step is repeated if its outcome is unknown. The rows wait for it: in the checkpoint if
+    /// the sink is not atomic ([`Guarantee::Transactional`]) or not alone, else in memory or in a temporary file.
     Rows,
-    /// The committables: what was prepared is durable.
+    /// Rows are written as they come, and what `prepare` returns is durable: it can be committed after a restart, by
+    /// `commit` alone. It is staged if the sink is not alone.
     Committable,
-    /// Nothing.
+    /// Rows are written as they come, but what `prepare` returns dies with the process. If the sink is not alone, it is
+    /// treated like [`Staging::Rows`].
     None,
 }
 
@@ -307,7 +314,7 @@ pub trait Sink: Send + Sync + 'static {
     /// What the sink promises when an epoch is repeated.
     fn guarantee(&self) -> Guarantee;
 
-    /// What it needs in the checkpoint.
+    /// How rows get into it.
     fn staging(&self) -> Staging {
         Staging::None
     }
@@ -352,6 +359,16 @@ pub trait Sink: Send + Sync + 'static {
     async fn abort(&self, epoch: &Epoch, parts: Vec<Self::Committable>) -> Result<()> {
         let _ = (epoch, parts);
         Ok(())
+    }
+
+    /// Takes back what was committed after epoch `through` (nothing: all), for a query that goes back to it. False if the
+    /// sink can't: then those rows stay, and come a second time. Called once, after `open`, while no epoch runs.
+    ///
+    /// # Errors
+    /// As the outside system; the query then stays where it is.
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        let _ = through;
+        Ok(false)
     }
 
     /// Compaction, checkpoints, vacuum: in the background, never inside `commit`.

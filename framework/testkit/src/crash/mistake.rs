@@ -184,6 +184,9 @@ impl DynSink for WrongSink {
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
         self.sink.abort(epoch, parts).await
     }
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        self.sink.restore(through).await
+    }
     async fn maintain(&self, budget: Duration) -> Result<()> {
         self.sink.maintain(budget).await
     }

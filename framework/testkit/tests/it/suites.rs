@@ -249,6 +249,9 @@ impl DynSink for WrongSink {
             _ => self.sink.abort(epoch, parts).await,
         }
     }
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        self.sink.restore(through).await
+    }
     async fn maintain(&self, budget: std::time::Duration) -> Result<()> {
         self.sink.maintain(budget).await
     }
@@ -307,6 +310,10 @@ impl DynSink for EagerSink {
     }
     async fn abort(&self, epoch: &Epoch, parts: Vec<serde_json::Value>) -> Result<()> {
         self.0.abort(epoch, parts).await
+    }
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        let _ = through;
+        Ok(false)
     }
     async fn maintain(&self, _budget: std::time::Duration) -> Result<()> {
         Ok(())
