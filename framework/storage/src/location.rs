@@ -59,6 +59,14 @@ impl Location {
         }
     }
 
+    /// A folder on the local disk; a relative path begins at the current one.
+    ///
+    /// # Errors
+    /// `Config` if the path can't be a URL.
+    pub fn at(path: &Path) -> Result<Self> {
+        Self::on_disk(path, &StoreOptions::new())
+    }
+
     /// A folder of a store that is at hand already, under the name `url` in messages.
     pub fn of_store(url: Url, store: Arc<dyn ObjectStore>, prefix: StorePath) -> Self {
         Self { url, local: None, store, prefix }
