@@ -6,6 +6,7 @@ mod crash;
 mod damage;
 mod errors;
 mod folder;
+mod inspect;
 mod kill;
 mod order;
 mod ownership;
