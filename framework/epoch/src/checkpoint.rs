@@ -6,6 +6,7 @@
 //! state/version  state/location                           what it is, and where it belongs
 //! state/names                                             source names by index, for ever
 //! state/wal/<n>.<attempt>  state/snapshots/<n>            the truth
+//! state/staged/<n>.<attempt>.<sink>                       rows that a record names, until their epoch is decided
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
 //! ```
 
@@ -22,10 +23,11 @@ use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
 use crate::owner::{Candidate, Owner, OwnerOptions};
 use crate::snapshot::SnapshotFiles;
+use crate::stage;
 use crate::store::{Marks, Store, failed};
 
 /// The layout that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const VERSION_KEY: &str = "state/version";
 const LOCATION_KEY: &str = "state/location";
 const NAMES_KEY: &str = "state/names";
@@ -101,7 +103,7 @@ impl Checkpoint {
             None if has_logs => return Err(missing_metadata(&store)),
             None => spark::mint_metadata(&store).await?,
         };
-        for folder in ["state/wal", "state/snapshots"].into_iter().chain(SparkLogs::FOLDERS) {
+        for folder in ["state/wal", "state/snapshots", stage::FOLDER].into_iter().chain(SparkLogs::FOLDERS) {
             store.make_folder(folder).await?;
         }
         let names = read_names(&store).await?;
@@ -207,6 +209,8 @@ async fn check_version(store: &Store, has_logs: bool) -> Result<()> {
         return store.write(VERSION_KEY, &[VERSION.to_string().as_bytes()], &Marks::NONE).await;
     };
     match std::str::from_utf8(&bytes).ok().and_then(|it| it.trim().parse::<u32>().ok()) {
+        // What is written from now on may be read by no older program.
+        Some(1..VERSION) => store.write(VERSION_KEY, &[VERSION.to_string().as_bytes()], &Marks::NONE).await,
         Some(VERSION) => Ok(()),
         Some(found) => {
             Err(Error::config(format!("checkpoint {root}: found state version {found}, expected at most {VERSION}")))

@@ -66,7 +66,7 @@ impl SnapshotFiles {
         let named = |e: Error| e.within(self.store.name(&key));
         let missing = || Error::config(format!("{} is missing", self.store.name(&key)));
         let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
-        let (header, body) = frame::open(Kind::Snapshot, &bytes).map_err(named)?;
+        let (header, body) = frame::open_two(Kind::Snapshot, &bytes).map_err(named)?;
         let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
         let header: Header = serde_json::from_slice(header).map_err(damaged)?;
         if header.epoch != epoch {
@@ -79,15 +79,15 @@ impl SnapshotFiles {
         let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
-        let parts: [&[u8]; 5] =
-            [&frame::start(Kind::Snapshot), &frame::prefix(&header), &header, &frame::prefix(&body), &body];
+        let sections: [&[u8]; 2] = [&header, &body];
+        let heads = frame::Heads::new(Kind::Snapshot, &sections);
         let marks = Marks {
             epoch: of.epoch,
             write: Some(Point::SnapshotWrite),
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.store.write(&key(of.epoch), &parts, &marks).await?;
+        self.store.write(&key(of.epoch), &heads.with(&sections), &marks).await?;
         Ok(body.len() as u64)
     }
 

@@ -5,6 +5,7 @@
 
 mod local;
 mod object;
+mod spool;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -175,3 +176,4 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) use local::failed;
+pub(crate) use spool::Spooled;

@@ -122,9 +122,9 @@ async fn a_folder_of_spark_is_refused() {
 #[tokio::test]
 async fn a_newer_layout_is_refused() {
     let world = world_with_epochs(1).await;
-    std::fs::write(world.root().join("state/version"), "2").unwrap();
+    std::fs::write(world.root().join("state/version"), "3").unwrap();
     let text = refusal(&world).await.to_string();
-    assert!(text.contains("found state version 2, expected at most 1"), "{text}");
+    assert!(text.contains("found state version 3, expected at most 2"), "{text}");
 }
 
 #[tokio::test]

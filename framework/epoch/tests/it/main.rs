@@ -10,6 +10,7 @@ mod kill;
 mod order;
 mod progress;
 mod retention;
+mod staging;
 mod triggers;
 mod watermarks;
 mod world;
