@@ -94,6 +94,8 @@ pub enum Action {
     Crash,
     /// The process is killed.
     Kill,
+    /// The whole process stops until somebody sends SIGCONT; then it goes on as if nothing had been.
+    Stop,
 }
 
 struct Rule {
@@ -131,7 +133,7 @@ impl fmt::Debug for Faults {
 
 impl Faults {
     /// Arms faults: `<point>=<action>[@<n>][*<times>]`, separated by commas. Actions: `error` (transient), `internal`,
-    /// `crash`, `kill`. `@3` passes two hits first; `*10` acts on ten hits instead of one.
+    /// `crash`, `kill`, `stop`. `@3` passes two hits first; `*10` acts on ten hits instead of one.
     ///
     /// # Errors
     /// `Config` if the text is not of that form.
@@ -208,6 +210,10 @@ impl Faults {
                 Err(crash(point, epoch))
             }
             Some(Action::Kill) => kill(),
+            Some(Action::Stop) => {
+                signal("-STOP");
+                Ok(())
+            }
         }
     }
 
@@ -235,13 +241,19 @@ fn crash(point: Point, epoch: u64) -> Error {
 
 /// SIGKILL, so that nothing of this process runs on; `abort` should the command be missing.
 fn kill() -> ! {
-    let pid = std::process::id().to_string();
-    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+    signal("-KILL");
     std::process::abort()
 }
 
+/// Sends this process a signal. A stop takes hold before this returns.
+fn signal(name: &str) {
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args([name, &pid]).status();
+}
+
 fn parse_rule(text: &str) -> Result<Rule> {
-    let wrong = || Error::config(format!("fault '{text}': expected <point>=error|internal|crash|kill[@<n>][*<times>]"));
+    let wrong =
+        || Error::config(format!("fault '{text}': expected <point>=error|internal|crash|kill|stop[@<n>][*<times>]"));
     let (point, rest) = text.split_once('=').ok_or_else(wrong)?;
     let (rest, times) = match rest.split_once('*') {
         Some((rest, times)) => (rest, times.parse().map_err(|_| wrong())?),
@@ -256,6 +268,7 @@ fn parse_rule(text: &str) -> Result<Rule> {
         "internal" => Action::Error(ErrorKind::Internal),
         "crash" => Action::Crash,
         "kill" => Action::Kill,
+        "stop" => Action::Stop,
         _ => return Err(wrong()),
     };
     Ok(Rule { point: point.parse()?, action, skip: nth.saturating_sub(1), times })
