@@ -243,9 +243,7 @@ impl Faults {
                 gate.stand();
                 Ok(())
             }
-            Some(Does::Act(Action::Error(kind))) => {
-                Err(Error::new(kind, format!("fault at {point} of epoch {epoch}")))
-            }
+            Some(Does::Act(Action::Error(kind))) => Err(Error::new(kind, format!("fault at {point} of epoch {epoch}"))),
             Some(Does::Act(Action::Crash)) => {
                 self.0.crashed.store(true, Ordering::Relaxed);
                 Err(crash(point, epoch))

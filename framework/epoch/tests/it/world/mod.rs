@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use tidegate_api::{Clock, DynSource, ReadLimit, Result, async_trait};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
-use futures::TryStreamExt;
 use tidegate_storage::Location;
 use tidegate_storage::object_store::memory::InMemory;
 use tidegate_storage::object_store::path::Path as StorePath;
