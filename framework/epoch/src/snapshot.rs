@@ -3,15 +3,13 @@
 //! R = latest - `min.epochs.to.retain` is the oldest epoch that can be gone back to. Kept are the newest snapshot at or
 //! before R and all records from there on; the rest goes, log entries first.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
-use tidegate_api::{AttemptId, Error, ErrorKind, Result};
+use tidegate_api::{AttemptId, Error, ErrorKind, Ownership as _, Result};
+use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::{self, Disk, Marks, blocking};
 use crate::fault::Point;
 use crate::log::frame::{self, Kind};
 use crate::log::spark::SparkLogs;
@@ -20,9 +18,16 @@ use crate::log::{Commit, SourceRange};
 use crate::owner::Owner;
 use crate::program::OperatorSnapshot;
 use crate::state::{decode_snapshot, encode_snapshot};
+use crate::store::{Marks, Store, blocking};
 
 /// A snapshot costs its size: one is taken when the deltas since the last outweigh it, or after this many epochs.
 const MOST_EPOCHS: u64 = 1000;
+
+const FOLDER: &str = "state/snapshots";
+
+fn key(epoch: u64) -> String {
+    format!("{FOLDER}/{epoch}")
+}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -33,35 +38,34 @@ struct Header {
 /// The folder of snapshots.
 #[derive(Clone)]
 pub(crate) struct SnapshotFiles {
-    folder: PathBuf,
-    disk: Arc<Disk>,
+    store: Arc<Store>,
 }
 
 impl SnapshotFiles {
-    pub(crate) fn new(folder: PathBuf, disk: Arc<Disk>) -> Self {
-        Self { folder, disk }
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store }
     }
 
     /// The epochs that have one, in order.
-    pub(crate) fn epochs(&self) -> Result<Vec<u64>> {
-        disk::list_numbers(&self.folder)
+    pub(crate) async fn epochs(&self) -> Result<Vec<u64>> {
+        self.store.list_numbers(FOLDER).await
     }
 
     /// A whole snapshot and the attempt that it is of; an error names the file.
-    pub(crate) fn read(&self, epoch: u64) -> Result<(AttemptId, Vec<OperatorSnapshot>)> {
-        self.with_file(epoch, |attempt, body| Ok((attempt, decode_snapshot(body)?)))
+    pub(crate) async fn read(&self, epoch: u64) -> Result<(AttemptId, Vec<OperatorSnapshot>)> {
+        self.with_file(epoch, |attempt, body| Ok((attempt, decode_snapshot(body)?))).await
     }
 
     /// The attempt that a snapshot is of. Reads it back whole, without decoding it.
-    pub(crate) fn attempt(&self, epoch: u64) -> Result<AttemptId> {
-        self.with_file(epoch, |attempt, _| Ok(attempt))
+    pub(crate) async fn attempt(&self, epoch: u64) -> Result<AttemptId> {
+        self.with_file(epoch, |attempt, _| Ok(attempt)).await
     }
 
-    fn with_file<T>(&self, epoch: u64, read: impl FnOnce(AttemptId, &[u8]) -> Result<T>) -> Result<T> {
-        let path = self.folder.join(epoch.to_string());
-        let named = |e: Error| e.within(path.display());
-        let missing = || Error::config(format!("{} is missing", path.display()));
-        let bytes = disk::read(&path)?.ok_or_else(missing)?;
+    async fn with_file<T>(&self, epoch: u64, read: impl FnOnce(AttemptId, &[u8]) -> Result<T>) -> Result<T> {
+        let key = key(epoch);
+        let named = |e: Error| e.within(self.store.name(&key));
+        let missing = || Error::config(format!("{} is missing", self.store.name(&key)));
+        let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
         let (header, body) = frame::open(Kind::Snapshot, &bytes).map_err(named)?;
         let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
         let header: Header = serde_json::from_slice(header).map_err(damaged)?;
@@ -71,8 +75,8 @@ impl SnapshotFiles {
         read(header.attempt, body).map_err(named)
     }
 
-    fn write(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<u64> {
-        let body = encode_snapshot(state)?;
+    async fn write(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<u64> {
+        let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
         let parts: [&[u8]; 5] =
@@ -83,13 +87,13 @@ impl SnapshotFiles {
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.disk.write(&self.folder, &of.epoch.to_string(), &parts, &marks)?;
+        self.store.write(&key(of.epoch), &parts, &marks).await?;
         Ok(body.len() as u64)
     }
 
-    fn purge(&self, oldest: u64) -> Result<()> {
-        for epoch in self.epochs()?.into_iter().filter(|it| *it < oldest) {
-            disk::remove(&self.folder.join(epoch.to_string()))?;
+    async fn purge(&self, oldest: u64) -> Result<()> {
+        for epoch in self.epochs().await?.into_iter().filter(|it| *it < oldest) {
+            self.store.remove(&key(epoch)).await?;
         }
         Ok(())
     }
@@ -104,7 +108,7 @@ pub(crate) struct Done {
     pub(crate) oldest: Option<Vec<SourceRange>>,
 }
 
-/// What the job needs, on its thread.
+/// What the job needs. It holds the ownership until it has ended.
 struct Job {
     files: SnapshotFiles,
     wal: Wal,
@@ -114,30 +118,30 @@ struct Job {
 }
 
 impl Job {
-    fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
-        self.owner.check()?;
-        let bytes = self.files.write(of, state)?;
-        Ok(Done { bytes, oldest: self.purge(of.epoch)? })
+    async fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
+        self.owner.check().await?;
+        let bytes = self.files.write(of, state).await?;
+        Ok(Done { bytes, oldest: self.purge(of.epoch).await? })
     }
 
     /// Removes what nothing needs, once the snapshot that replaces it has been read back.
-    fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
+    async fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
         let Some(restorable) = latest.checked_sub(self.retain) else { return Ok(None) };
-        let snapshots = self.files.epochs()?;
+        let snapshots = self.files.epochs().await?;
         let Some(oldest) = snapshots.iter().copied().rfind(|it| *it <= restorable) else { return Ok(None) };
-        let attempt = self.files.attempt(oldest)?;
-        let (record, _) = self.wal.read(oldest, attempt)?;
-        self.owner.check()?;
-        self.files.disk.faults.hit(Point::Purge, latest)?;
-        self.spark.purge(oldest)?;
-        self.wal.purge(oldest)?;
-        self.files.disk.faults.hit(Point::Purge, latest)?;
-        self.files.purge(oldest)?;
+        let attempt = self.files.attempt(oldest).await?;
+        let (record, _) = self.wal.read(oldest, attempt).await?;
+        self.owner.check().await?;
+        self.files.store.faults.hit(Point::Purge, latest)?;
+        self.spark.purge(oldest).await?;
+        self.wal.purge(oldest).await?;
+        self.files.store.faults.hit(Point::Purge, latest)?;
+        self.files.purge(oldest).await?;
         Ok(Some(record.plan.sources))
     }
 }
 
-/// Decides when a snapshot is due, and owns the thread that writes it.
+/// Decides when a snapshot is due, and owns the task that writes it.
 pub(crate) struct Snapshots {
     job: Arc<Job>,
     running: Option<JoinHandle<Result<Done>>>,
@@ -173,24 +177,21 @@ impl Snapshots {
     }
 
     /// Writes `state`, which is the state after `of`, in the background.
-    pub(crate) fn begin(&mut self, of: Commit, state: Vec<OperatorSnapshot>) -> Result<()> {
+    pub(crate) fn begin(&mut self, of: Commit, state: Vec<OperatorSnapshot>) {
         (self.epochs, self.delta_bytes) = (0, 0);
         let job = self.job.clone();
-        let thread = std::thread::Builder::new().name("tidegate-snapshot".to_owned());
-        let spawned = thread.spawn(move || job.run(&of, &state));
-        self.running = Some(spawned.map_err(|e| Error::transient("can't start a thread").because(e))?);
-        Ok(())
+        self.running = Some(tokio::spawn(async move { job.run(&of, &state).await }));
     }
 
     /// What the job did, if it has ended. A snapshot that failed is tried again later.
-    pub(crate) fn poll(&mut self) -> Result<Option<Done>> {
-        if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.wait() } else { Ok(None) }
+    pub(crate) async fn poll(&mut self) -> Result<Option<Done>> {
+        if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.wait().await } else { Ok(None) }
     }
 
     /// Waits for the job, if one runs.
-    pub(crate) fn wait(&mut self) -> Result<Option<Done>> {
+    pub(crate) async fn wait(&mut self) -> Result<Option<Done>> {
         let Some(running) = self.running.take() else { return Ok(None) };
-        let ended = blocking(|| running.join()).map_err(|_| Error::internal("the snapshot's thread panicked"))?;
+        let ended = running.await.map_err(|e| Error::internal("the snapshot broke off").because(e))?;
         match ended {
             Ok(done) => {
                 self.last_bytes = done.bytes;
@@ -206,10 +207,9 @@ impl Snapshots {
 }
 
 impl Drop for Snapshots {
-    /// The lock must not be freed while the thread still writes.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let _ = running.join();
+            running.abort();
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::{FutureExt, select_all};
 use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Result};
 
+use crate::checkpoint::Checkpoint;
 use crate::log::{Plan, SourceRange};
 use crate::program::{SourceInput, SplitInput};
 use crate::retry::Retry;
@@ -53,17 +54,23 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// `index` gives each name its line in the log.
-    pub(crate) fn new(parts: Vec<SourcePart>, splits: usize, index: impl Fn(&str) -> Result<usize>) -> Result<Self> {
+    pub(crate) fn new(parts: Vec<SourcePart>, splits: usize) -> Result<Self> {
         let mut tasks: Vec<SourceTask> = Vec::new();
         for SourcePart { name, source, limit } in parts {
             if tasks.iter().any(|it| it.name == name) {
                 return Err(Error::config(format!("two sources have the name '{name}'")));
             }
-            let index = index(&name)?;
-            tasks.push(SourceTask { name, index, source, limit, position: None, latest: None });
+            tasks.push(SourceTask { name, index: 0, source, limit, position: None, latest: None });
         }
         Ok(Self { tasks, splits: splits.max(1) })
+    }
+
+    /// Gives each source the line in the log that its name keeps for ever.
+    pub(crate) async fn take_indices(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        for task in &mut self.tasks {
+            task.index = checkpoint.source_index(&task.name).await?;
+        }
+        Ok(())
     }
 
     /// Refuses a log that is not of these sources.

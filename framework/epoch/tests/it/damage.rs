@@ -191,7 +191,7 @@ async fn a_checkpoint_of_other_sources_is_refused() {
 async fn offsets_that_are_not_of_this_source_are_refused() {
     let world = world_with_epochs(1).await;
     let query = {
-        let mut query = world.build_with_source("input", Box::new(crate::world::Letters)).unwrap();
+        let mut query = world.build_with_source("input", Box::new(crate::world::Letters)).await.unwrap();
         query.start().await
     };
     let error = query.unwrap_err();

@@ -134,6 +134,6 @@ async fn an_owner_that_was_overtaken_commits_nothing() {
 async fn two_of_one_name_are_refused() {
     let mut world = World::new();
     world.stores.push(("table", Store::default()));
-    let text = world.build(&Faults::default()).err().unwrap().to_string();
+    let text = world.build(&Faults::default()).await.err().unwrap().to_string();
     assert_eq!(text, "two sinks have the name 'table'");
 }

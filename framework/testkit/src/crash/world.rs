@@ -12,6 +12,8 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QuerySettings, Retry, SinkPart, SourcePart, Step,
 };
 
+use tidegate_storage::Location;
+
 use super::log::{self, Entry};
 use super::mistake::{self, Memory, Planted, disk};
 use super::program::{CountProgram, Probe};
@@ -172,7 +174,7 @@ impl<'a> World<'a> {
         self.lives += 1;
         let mut options = CheckpointOptions::new(self.clock.clone());
         options.faults = faults;
-        let checkpoint = Checkpoint::open(&self.checkpoint(), options)?;
+        let checkpoint = Checkpoint::open(&Location::at(&self.checkpoint())?, options).await?;
         let spec = SinkSpec {
             schema: script::output_schema(),
             mode: OutputMode::Append,

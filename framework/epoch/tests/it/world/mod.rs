@@ -14,6 +14,7 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
+use tidegate_storage::Location;
 
 pub(crate) use program::{DELAY_MS, Windows, model};
 pub(crate) use sink::{Store, Table};
@@ -126,24 +127,25 @@ impl World {
         &self.stores[0].1
     }
 
-    pub(crate) fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
-        Checkpoint::open(&self.root(), CheckpointOptions { clock: self.clock.clone(), faults: faults.clone() })
+    pub(crate) async fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
+        let options = CheckpointOptions { faults: faults.clone(), ..CheckpointOptions::new(self.clock.clone()) };
+        Checkpoint::open(&Location::at(&self.root())?, options).await
     }
 
     /// A query that has not been started.
-    pub(crate) fn build(&self, faults: &Faults) -> Result<Query> {
+    pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let source = |(name, feed): &(&'static str, Feed)| SourcePart {
             name: (*name).into(),
             source: Box::new(Numbers::new(feed.clone())),
             limit: self.limit,
         };
-        self.build_with(self.checkpoint(faults)?, self.feeds.iter().map(source).collect())
+        self.build_with(self.checkpoint(faults).await?, self.feeds.iter().map(source).collect())
     }
 
     /// The same with another source.
-    pub(crate) fn build_with_source(&self, name: &str, source: Box<dyn DynSource>) -> Result<Query> {
+    pub(crate) async fn build_with_source(&self, name: &str, source: Box<dyn DynSource>) -> Result<Query> {
         let part = SourcePart { name: name.into(), source, limit: self.limit };
-        self.build_with(self.checkpoint(&Faults::default())?, vec![part])
+        self.build_with(self.checkpoint(&Faults::default()).await?, vec![part])
     }
 
     fn build_with(&self, checkpoint: Checkpoint, sources: Vec<SourcePart>) -> Result<Query> {
@@ -177,7 +179,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(&self, faults: &Faults) -> Result<Query> {
-        let mut query = self.build(faults)?;
+        let mut query = self.build(faults).await?;
         query.start().await?;
         Ok(query)
     }
