@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod clicks;
+mod file_sink;
 mod files;
 mod kafka;
 mod kill_matrix;
