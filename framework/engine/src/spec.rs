@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use tidegate_api::{OutputMode, Settings};
 use tidegate_epoch::{Trigger, WatermarkPolicy};
+use tidegate_storage::Location;
 
 /// A whole query.
 #[derive(Clone, Debug)]
@@ -115,8 +116,8 @@ pub enum SinkInput {
 /// Settings of the query itself, with their defaults.
 #[derive(Clone, Debug)]
 pub struct QueryOptions {
-    /// The checkpoint folder (`checkpoint.location`).
-    pub checkpoint: PathBuf,
+    /// Where the checkpoint lies (`checkpoint.location`).
+    pub checkpoint: Location,
     /// Where relative paths of connectors begin.
     pub data_dir: PathBuf,
     /// `trigger`.
@@ -141,9 +142,9 @@ pub struct QueryOptions {
 
 impl QueryOptions {
     /// The defaults, with the checkpoint in `checkpoint`.
-    pub fn new(checkpoint: impl Into<PathBuf>) -> Self {
+    pub fn new(checkpoint: Location) -> Self {
         Self {
-            checkpoint: checkpoint.into(),
+            checkpoint,
             data_dir: PathBuf::from("."),
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,

@@ -47,8 +47,12 @@ impl QueryPlan {
         let options = self.spec.options.clone();
         let checkpoint = Checkpoint::open(
             &options.checkpoint,
-            CheckpointOptions { clock: environment.clock.clone(), faults: environment.faults.clone() },
-        )?;
+            CheckpointOptions {
+                faults: environment.faults.clone(),
+                ..CheckpointOptions::new(environment.clock.clone())
+            },
+        )
+        .await?;
         let digest = digest(&self);
         let settings = settings_of(&options);
         let name = self.spec.name;
@@ -106,7 +110,8 @@ impl Builder<'_> {
             let name = &planned.spec.name;
             // A static table takes no line among the offsets.
             let is_static = planned.spec.is_static;
-            let log = if is_static { self.checkpoint.table_log(name)? } else { self.checkpoint.source_log(name)? };
+            let log =
+                if is_static { self.checkpoint.table_log(name) } else { self.checkpoint.source_log(name).await? };
             let mut ctx = self.context(name, log);
             ctx.schema.clone_from(&planned.spec.schema);
             let built = planned.connector.build(&planned.spec.settings, &ctx).await;
@@ -128,7 +133,7 @@ impl Builder<'_> {
         let mut sinks = Vec::new();
         for planned in planned {
             let part = &planned.part;
-            let ctx = self.context(&part.name, self.checkpoint.sink_log(&part.name)?);
+            let ctx = self.context(&part.name, self.checkpoint.sink_log(&part.name));
             let built = planned.connector.build(&part.settings, &planned.spec, &ctx).await;
             let sink = built.map_err(|e| e.within(format!("sink {}", part.name)))?;
             let best_effort = part.best_effort || sink.best_effort();
@@ -139,6 +144,7 @@ impl Builder<'_> {
 
     fn context(&self, name: &str, log: Arc<dyn MetadataLog>) -> ConnectorContext {
         let mut ctx = ConnectorContext::new(self.query, name, self.checkpoint.query_id().clone(), log);
+        ctx.owner = self.checkpoint.ownership();
         ctx.data_dir.clone_from(&self.options.data_dir);
         ctx.clock = self.environment.clock.clone();
         ctx.cancel = self.environment.cancel.clone();

@@ -2,28 +2,36 @@
 //!
 //! ```text
 //! metadata  offsets/<n>  commits/<n>  sources/<i>/…      Spark's layout, for people and tools
-//! state/owner  state/generation                           who owns it
+//! state/owner  state/generations/<g>                      who owns it
 //! state/version  state/location                           what it is, and where it belongs
-//! state/names                                             source names by index, for ever
-//! state/wal/<n>.<attempt>  state/snapshots/<n>            the truth
+//! state/sources/<i>                                       names of sources, for ever
+//! state/wal/<n>.<attempt>  state/snapshots/<n>.<attempt>  the truth
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
+//! .<name>.crc                                             checksums of files that have none inside
 //! ```
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+mod identity;
+mod names;
 
-use tidegate_api::{Clock, Error, MetadataLog, QueryId, Result};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::disk::{self, Disk, Marks, blocking, failed};
+use tidegate_api::{Clock, MetadataLog, Ownership, QueryId, Result};
+use tidegate_storage::Location;
+
 use crate::fault::Faults;
-use crate::log::spark::{self, SparkLogs};
+use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
-use crate::owner::{Locked, Owner};
+use crate::owner::{Candidate, Owner, OwnerOptions};
 use crate::snapshot::SnapshotFiles;
+use crate::store::{Store, failed};
 
-/// The layout that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+use identity::Place;
+use names::Names;
+
+pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY};
+pub(crate) use names::{FOLDER as NAMES, OLD_NAMES, read as read_names};
 
 /// How to open a checkpoint.
 pub struct CheckpointOptions {
@@ -31,22 +39,36 @@ pub struct CheckpointOptions {
     pub clock: Arc<dyn Clock>,
     /// Fault points, for tests.
     pub faults: Faults,
+    /// How long a silent owner on an object store is waited for (15 s).
+    pub lease_timeout: Duration,
+    /// Takes the checkpoint from its owner, who is known to be dead.
+    pub take_over: bool,
+    /// Makes a copied checkpoint a new query, with an identity of its own.
+    pub adopt: bool,
+    /// False leaves it to the sinks alone to fence an old owner. For tests of that.
+    pub check_ownership: bool,
 }
 
 impl CheckpointOptions {
     /// Without faults, but for those that the environment names.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, faults: Faults::default() }
+        Self {
+            clock,
+            faults: Faults::default(),
+            lease_timeout: Duration::from_secs(15),
+            take_over: false,
+            adopt: false,
+            check_ownership: true,
+        }
     }
 }
 
 /// A checkpoint that this process owns. Dropping it gives it up.
 pub struct Checkpoint {
-    root: PathBuf,
     query_id: QueryId,
     run_id: Arc<str>,
-    names: Mutex<Vec<Arc<str>>>,
-    pub(crate) disk: Arc<Disk>,
+    names: Names,
+    pub(crate) store: Arc<Store>,
     pub(crate) owner: Arc<Owner>,
     pub(crate) wal: Wal,
     pub(crate) spark: SparkLogs,
@@ -54,51 +76,55 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Takes ownership of the checkpoint at `path`, which is made if it is not there.
+    /// Takes ownership of the checkpoint at `location`, which is made if it is not there.
     ///
     /// # Errors
     /// `Config` if somebody else owns it, if it is a copy, newer than this program, or without its identity;
-    /// `Transient` if the disk fails.
-    pub fn open(path: &Path, options: CheckpointOptions) -> Result<Self> {
-        blocking(|| Self::open_blocking(path, options))
-    }
-
-    fn open_blocking(path: &Path, options: CheckpointOptions) -> Result<Self> {
+    /// `Transient` if the disk or the store fails.
+    pub async fn open(location: &Location, options: CheckpointOptions) -> Result<Self> {
         options.faults.arm_from_env()?;
-        let disk = Arc::new(Disk::new(options.clock, options.faults));
-        disk.make_folder(path)?;
-        let root = path.canonicalize().map_err(|e| failed("open", path, e))?;
-        let state = root.join("state");
-        disk.make_folder(&state)?;
-        let locked = Locked::take(&root, &state)?;
-        let wal = Wal::new(state.join("wal"), disk.clone());
-        let spark = SparkLogs::new(&root, disk.clone());
-        let has_logs = spark.latest()?.is_some() || !wal.attempts()?.is_empty();
-        check_version(&root, &state, &disk, has_logs)?;
-        check_location(&root, &state, &disk)?;
-        let query_id = match spark::read_metadata(&root)? {
-            Some(id) => id,
-            None if has_logs => return Err(missing_metadata(&root)),
-            None => spark::mint_metadata(&root, &disk)?,
-        };
-        let folders = [state.join("wal"), state.join("snapshots")];
-        for folder in folders.iter().map(PathBuf::as_path).chain(spark.folders()) {
-            disk.make_folder(folder)?;
-            disk::remove_temporaries(folder)?;
-        }
-        let names = read_names(&state)?;
+        let location = canonical(location)?;
+        let store = Arc::new(Store::new(location, options.clock.clone(), options.faults));
+        store.make_folder("state").await?;
         let run_id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-        let owner = locked.claim(&disk, run_id.clone())?;
+        let owner = OwnerOptions {
+            clock: options.clock,
+            run_id: run_id.clone(),
+            lease_timeout: options.lease_timeout,
+            take_over: options.take_over,
+            check: options.check_ownership,
+        };
+        let place = Place::read(&store).await?;
+        place.check(&store, options.adopt)?;
+        let candidate = Candidate::new(&store, &owner, place.is_copy()).await?;
+        let (wal, spark) = (Wal::new(store.clone()), SparkLogs::new(store.clone()));
+        let has_logs = spark.latest().await?.is_some() || !wal.attempts().await?.is_empty();
+        let version = identity::version(&store, has_logs).await?;
+        let mut query_id = identity::query_id(&store, has_logs).await?;
+        let owner = Arc::new(candidate.claim(&store, &owner).await?);
+        let snapshots = SnapshotFiles::new(store.clone());
+        if version != VERSION {
+            snapshots.rename_old().await?;
+            identity::raise_version(&store).await?;
+        }
+        match place {
+            Place::Here => {}
+            Place::New => identity::settle(&store).await?,
+            Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
+        }
+        for folder in ["state/wal", "state/snapshots"].into_iter().chain(SparkLogs::FOLDERS) {
+            store.make_folder(folder).await?;
+        }
+        store.sweep().await?;
         Ok(Self {
             query_id,
             run_id,
-            names: Mutex::new(names),
-            owner: Arc::new(owner),
+            names: Names::open(store.clone()).await?,
+            spark: spark.owned(owner.clone()),
+            owner,
             wal,
-            spark,
-            snapshots: SnapshotFiles::new(state.join("snapshots"), disk.clone()),
-            disk,
-            root,
+            snapshots,
+            store,
         })
     }
 
@@ -117,98 +143,49 @@ impl Checkpoint {
         self.owner.generation()
     }
 
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.root
+    /// Where it lies.
+    pub fn location(&self) -> &Location {
+        self.store.location()
+    }
+
+    /// Whether this process still owns it, for connectors.
+    pub fn ownership(&self) -> Arc<dyn Ownership> {
+        self.owner.clone()
     }
 
     /// The log of a source, under the index that its name keeps for ever.
     ///
     /// # Errors
     /// `Transient` if a new name can't be written down.
-    pub fn source_log(&self, name: &str) -> Result<Arc<dyn MetadataLog>> {
-        let index = self.source_index(name)?;
-        Ok(self.log(self.root.join("sources").join(index.to_string())))
+    pub async fn source_log(&self, name: &str) -> Result<Arc<dyn MetadataLog>> {
+        let index = self.source_index(name).await?;
+        Ok(self.log(format!("sources/{index}")))
     }
 
     /// The log of a sink.
-    ///
-    /// # Errors
-    /// None today; as [`Checkpoint::source_log`].
-    pub fn sink_log(&self, name: &str) -> Result<Arc<dyn MetadataLog>> {
-        Ok(self.log(self.root.join("state/sinks").join(name)))
+    pub fn sink_log(&self, name: &str) -> Arc<dyn MetadataLog> {
+        self.log(format!("state/sinks/{name}"))
     }
 
     /// The log of a static table: it takes no line in `offsets/<n>`.
-    ///
-    /// # Errors
-    /// None today; as [`Checkpoint::source_log`].
-    pub fn table_log(&self, name: &str) -> Result<Arc<dyn MetadataLog>> {
-        Ok(self.log(self.root.join("state/tables").join(name)))
+    pub fn table_log(&self, name: &str) -> Arc<dyn MetadataLog> {
+        self.log(format!("state/tables/{name}"))
     }
 
-    fn log(&self, folder: PathBuf) -> Arc<dyn MetadataLog> {
-        Arc::new(FolderLog::new(folder, self.disk.clone()))
+    fn log(&self, folder: String) -> Arc<dyn MetadataLog> {
+        Arc::new(FolderLog::new(folder, self.store.clone(), self.owner.clone()))
     }
 
     /// The index of a source; a new name gets the next one, durably.
-    pub(crate) fn source_index(&self, name: &str) -> Result<usize> {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(index) = names.iter().position(|it| **it == *name) {
-            return Ok(index);
-        }
-        let mut more = names.clone();
-        more.push(name.into());
-        let text = serde_json::to_vec(&more).map_err(|e| Error::internal("source names").because(e))?;
-        blocking(|| self.disk.write(&self.root.join("state"), "names", &[&text], &Marks::NONE))?;
-        *names = more;
-        Ok(names.len() - 1)
+    pub(crate) async fn source_index(&self, name: &str) -> Result<usize> {
+        self.names.index(name).await
     }
 }
 
-fn missing_metadata(root: &Path) -> Error {
-    let root = root.display();
-    Error::config(format!(
-        "STREAMING_CHECKPOINT_MISSING_METADATA_FILE: checkpoint {root} has logs but no file 'metadata', which holds the \
-         query's identity; put it back or choose another checkpoint.location"
-    ))
-}
-
-fn check_version(root: &Path, state: &Path, disk: &Disk, has_logs: bool) -> Result<()> {
-    let Some(bytes) = disk::read(&state.join("version"))? else {
-        if has_logs {
-            let text = "has logs but no file 'state/version': it was not written by tidegate, or is damaged";
-            return Err(Error::config(format!("checkpoint {} {text}", root.display())));
-        }
-        return disk.write(state, "version", &[VERSION.to_string().as_bytes()], &Marks::NONE);
-    };
-    match std::str::from_utf8(&bytes).ok().and_then(|it| it.trim().parse::<u32>().ok()) {
-        Some(VERSION) => Ok(()),
-        Some(found) => {
-            let root = root.display();
-            Err(Error::config(format!("checkpoint {root}: found state version {found}, expected at most {VERSION}")))
-        }
-        None => Err(Error::config(format!("checkpoint {}: 'state/version' is damaged", root.display()))),
-    }
-}
-
-fn check_location(root: &Path, state: &Path, disk: &Disk) -> Result<()> {
-    let here = root.as_os_str().as_encoded_bytes();
-    match disk::read(&state.join("location"))? {
-        None => disk.write(state, "location", &[here], &Marks::NONE),
-        Some(there) if there == here => Ok(()),
-        Some(there) => {
-            let (root, there) = (root.display(), String::from_utf8_lossy(&there).into_owned());
-            Err(Error::config(format!(
-                "checkpoint {root} belongs at {there}: it is a copy, and two queries with one identity would overwrite \
-                 each other's output; move it back (adopting a copy is not supported yet)"
-            )))
-        }
-    }
-}
-
-fn read_names(state: &Path) -> Result<Vec<Arc<str>>> {
-    let path = state.join("names");
-    let Some(bytes) = disk::read(&path)? else { return Ok(Vec::new()) };
-    serde_json::from_slice(&bytes).map_err(|e| Error::config(format!("{} is damaged", path.display())).because(e))
+/// A local folder by the one name that it has whatever way leads to it; it is made if it is not there.
+fn canonical(location: &Location) -> Result<Location> {
+    let Some(path) = location.local() else { return Ok(location.clone()) };
+    std::fs::create_dir_all(path).map_err(|e| failed("create", path, e))?;
+    let path = path.canonicalize().map_err(|e| failed("open", path, e))?;
+    Location::at(&path)
 }

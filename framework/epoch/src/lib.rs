@@ -3,7 +3,6 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod checkpoint;
-mod disk;
 pub mod fault;
 mod handle;
 mod log;
@@ -19,6 +18,7 @@ mod sink_task;
 mod snapshot;
 mod source_task;
 pub mod state;
+mod store;
 mod trigger;
 mod watermark;
 

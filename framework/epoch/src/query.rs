@@ -20,11 +20,10 @@ mod run;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api::{AttemptId, Clock, Epoch, Error, ErrorKind, Result, SourcePosition};
+use tidegate_api::{AttemptId, Clock, Epoch, Error, ErrorKind, Ownership as _, Result, SourcePosition};
 use tokio::task::JoinSet;
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::blocking;
 use crate::fault::{Faults, Point};
 use crate::handle::{QueryHandle, QueryListener};
 use crate::log::{Commit, Plan, Record};
@@ -132,12 +131,12 @@ impl Query {
     ) -> Result<Box<QueryProgress>> {
         let message = if plan.has_data() { "Processing new data" } else { "No new data but cleaning up state" };
         self.handle.set_status(message, plan.has_data(), true);
-        let synced = self.checkpoint.disk.synced();
+        let synced = self.checkpoint.store.synced();
         let mut ran = self.attempts(&plan, &mut timings).await?;
         self.faults.hit(Point::Ownership, plan.epoch)?;
-        self.checkpoint.owner.check()?;
+        self.checkpoint.owner.check().await?;
         let attempt = self.commit(&plan, &mut ran, &mut timings).await?;
-        let decided = self.decide(&plan, ran, attempt, &mut timings)?;
+        let decided = self.decide(&plan, ran, attempt, &mut timings).await?;
         self.after_epoch(&decided).await?;
         Ok(self.tell(&decided, now_ms, began, &timings, synced))
     }
@@ -178,10 +177,8 @@ impl Query {
         let record = Record { attempt, commit: self.commit.clone(), plan: plan.clone(), manifest };
         timings.add("addBatch", clock.lap());
         self.handle.set_status("Writing offsets to log", plan.has_data(), true);
-        blocking(|| {
-            self.checkpoint.wal.append(&record, &delta)?;
-            self.checkpoint.spark.write_offsets(plan)
-        })?;
+        self.checkpoint.wal.append(&record, &delta).await?;
+        self.checkpoint.spark.write_offsets(plan).await?;
         timings.add("walCommit", clock.lap());
         self.faults.hit(Point::Prepare, plan.epoch)?;
         let prepared = self.sinks.prepare(&epoch, outputs).await?;
@@ -202,13 +199,13 @@ impl Query {
     }
 
     /// The epoch is decided: its state becomes the state that the next one starts from.
-    fn decide(&mut self, plan: &Plan, ran: Ran, shown: AttemptId, timings: &mut Timings) -> Result<Decided> {
+    async fn decide(&mut self, plan: &Plan, ran: Ran, shown: AttemptId, timings: &mut Timings) -> Result<Decided> {
         let mut clock = Lap::new(&self.clock);
         self.faults.hit(Point::CommitsFile, plan.epoch)?;
         let own = shown == ran.record.attempt;
-        let record = if own { ran.record } else { self.record_of(plan, shown)? };
+        let record = if own { ran.record } else { record_of(&self.checkpoint, plan, shown).await? };
         let outcome = record.outcome();
-        blocking(|| self.checkpoint.spark.write_commit(&outcome))?;
+        self.checkpoint.spark.write_commit(&outcome).await?;
         self.faults.hit(Point::Seal, plan.epoch)?;
         if own {
             self.program.seal();
@@ -216,7 +213,7 @@ impl Query {
         } else {
             // State N is that of the attempt that the sinks show.
             self.program.discard();
-            blocking(|| Chain::read(&self.checkpoint, Some(&outcome)))?.restore(self.program.as_mut())?;
+            Chain::read(&self.checkpoint, Some(&outcome)).await?.restore(self.program.as_mut())?;
             let value = outcome.next_watermark_ms.unwrap_or(0);
             self.watermark = Watermark::new(self.watermark.policy(), self.program.watermarks(), value);
         }
@@ -225,15 +222,6 @@ impl Query {
         self.last = Some(plan.clone());
         timings.add("commitOffsets", clock.lap());
         Ok(Decided { plan: plan.clone(), numbers: ran.numbers, record, delta_bytes: ran.delta_bytes })
-    }
-
-    /// The record of another attempt at this epoch, which must read back whole.
-    fn record_of(&self, plan: &Plan, attempt: AttemptId) -> Result<Record> {
-        let (record, _) = blocking(|| self.checkpoint.wal.read(plan.epoch, attempt))?;
-        if record.plan.sources == plan.sources {
-            return Ok(record);
-        }
-        Err(Error::internal(format!("epoch {}: attempt {attempt} has other ranges than were logged later", plan.epoch)))
     }
 
     fn check_ready(&self) -> Result<()> {
@@ -252,6 +240,15 @@ impl Query {
         };
         result
     }
+}
+
+/// The record of another attempt at this epoch, which must read back whole.
+async fn record_of(checkpoint: &Checkpoint, plan: &Plan, attempt: AttemptId) -> Result<Record> {
+    let (record, _) = checkpoint.wal.read(plan.epoch, attempt).await?;
+    if record.plan.sources == plan.sources {
+        return Ok(record);
+    }
+    Err(Error::internal(format!("epoch {}: attempt {attempt} has other ranges than were logged later", plan.epoch)))
 }
 
 /// An epoch whose outcome can no longer differ.

@@ -23,22 +23,17 @@ pub(crate) struct Chain {
 
 impl Chain {
     /// Reads the state after `last`; nothing, before the first epoch, is the empty state.
-    pub(crate) fn read(checkpoint: &Checkpoint, last: Option<&Commit>) -> Result<Self> {
+    pub(crate) async fn read(checkpoint: &Checkpoint, last: Option<&Commit>) -> Result<Self> {
         let mut chain = Self::default();
         let Some(last) = last else { return Ok(chain) };
-        let base = checkpoint.snapshots.epochs()?.into_iter().rfind(|it| *it <= last.epoch);
+        let snapshots = checkpoint.snapshots.list().await?;
         let mut next = Some((last.epoch, last.attempt));
         while let Some((epoch, attempt)) = next {
-            if base == Some(epoch) {
-                let (found, snapshot) = checkpoint.snapshots.read(epoch)?;
-                if found != attempt {
-                    let text = format!("snapshot {epoch} is of attempt {found}, the log chose {attempt}");
-                    return Err(Error::config(text).within(about(checkpoint)));
-                }
-                chain.snapshot = snapshot;
+            if snapshots.contains(&(epoch, attempt)) {
+                chain.snapshot = checkpoint.snapshots.read(epoch, attempt).await?;
                 break;
             }
-            let (record, delta) = checkpoint.wal.read(epoch, attempt)?;
+            let (record, delta) = checkpoint.wal.read(epoch, attempt).await?;
             next = match &record.commit {
                 Some(it) if it.epoch.checked_add(1) == Some(epoch) => Some((it.epoch, it.attempt)),
                 None if epoch == 0 => None,
@@ -87,13 +82,13 @@ pub(crate) struct Newest {
 
 impl Newest {
     /// Reads the newest record; nothing if no epoch has been logged.
-    pub(crate) fn read(checkpoint: &Checkpoint) -> Result<Option<Self>> {
-        let attempts = checkpoint.wal.attempts()?;
+    pub(crate) async fn read(checkpoint: &Checkpoint) -> Result<Option<Self>> {
+        let attempts = checkpoint.wal.attempts().await?;
+        let snapshots = checkpoint.snapshots.epochs().await?;
         let newest = attempts.last_key_value().map(|(epoch, _)| *epoch);
-        for (what, found) in [
-            ("offsets or commits", checkpoint.spark.latest()?),
-            ("state/snapshots", checkpoint.snapshots.epochs()?.last().copied()),
-        ] {
+        for (what, found) in
+            [("offsets or commits", checkpoint.spark.latest().await?), ("state/snapshots", snapshots.last().copied())]
+        {
             if found > newest {
                 let (found, newest) = (found.unwrap_or(0), newest.map_or("none".to_owned(), |it| it.to_string()));
                 return Err(Error::config(format!(
@@ -105,19 +100,19 @@ impl Newest {
         }
         let Some((epoch, attempts)) = attempts.into_iter().next_back() else { return Ok(None) };
         let latest = attempts.last().copied().ok_or_else(|| Error::internal("an epoch without attempts"))?;
-        let (record, _) = checkpoint.wal.read(epoch, latest)?;
-        let snapshot = match checkpoint.snapshots.epochs()?.last() {
-            Some(it) if *it == epoch => Some(checkpoint.snapshots.attempt(epoch)?),
+        let (record, _) = checkpoint.wal.read(epoch, latest).await?;
+        let snapshot = match snapshots.last() {
+            Some(it) if *it == epoch => Some(checkpoint.snapshots.attempt(epoch).await?),
             _ => None,
         };
-        Ok(Some(Self { record, attempts, snapshot, committed: checkpoint.spark.is_committed(epoch)? }))
+        Ok(Some(Self { record, attempts, snapshot, committed: checkpoint.spark.is_committed(epoch).await? }))
     }
 
     /// The state before the epoch; nothing if a snapshot of it makes the question idle, since older records may be gone.
-    pub(crate) fn state_before(&self, checkpoint: &Checkpoint) -> Result<Option<Chain>> {
+    pub(crate) async fn state_before(&self, checkpoint: &Checkpoint) -> Result<Option<Chain>> {
         match self.snapshot {
             Some(_) => Ok(None),
-            None => Chain::read(checkpoint, self.record.commit.as_ref()).map(Some),
+            None => Chain::read(checkpoint, self.record.commit.as_ref()).await.map(Some),
         }
     }
 
@@ -167,7 +162,7 @@ pub(crate) fn refuse_ahead(sink: &SinkStands, newest: Option<u64>) -> Result<()>
 }
 
 pub(crate) fn about(checkpoint: &Checkpoint) -> String {
-    format!("checkpoint {}", checkpoint.path().display())
+    format!("checkpoint {}", checkpoint.location())
 }
 
 #[cfg(test)]

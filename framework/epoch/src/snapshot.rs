@@ -3,15 +3,13 @@
 //! R = latest - `min.epochs.to.retain` is the oldest epoch that can be gone back to. Kept are the newest snapshot at or
 //! before R and all records from there on; the rest goes, log entries first.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
-use tidegate_api::{AttemptId, Error, ErrorKind, Result};
+use tidegate_api::{AttemptId, Error, ErrorKind, Ownership as _, Result};
+use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpoint;
-use crate::disk::{self, Disk, Marks, blocking};
 use crate::fault::Point;
 use crate::log::frame::{self, Kind};
 use crate::log::spark::SparkLogs;
@@ -20,9 +18,26 @@ use crate::log::{Commit, SourceRange};
 use crate::owner::Owner;
 use crate::program::OperatorSnapshot;
 use crate::state::{decode_snapshot, encode_snapshot};
+use crate::store::{Marks, Store, blocking};
 
 /// A snapshot costs its size: one is taken when the deltas since the last outweigh it, or after this many epochs.
 const MOST_EPOCHS: u64 = 1000;
+
+/// Files that a purge removes before it looks again whether it still may.
+const BETWEEN_CHECKS: usize = 16;
+
+pub(crate) const FOLDER: &str = "state/snapshots";
+const STAGED: &str = "state/staged";
+
+fn key(epoch: u64, attempt: AttemptId) -> String {
+    format!("{FOLDER}/{epoch}.{attempt}")
+}
+
+/// The epoch and attempt of a snapshot, by the name of its file.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
+    let (epoch, attempt) = name.split_once('.')?;
+    Some((epoch.parse().ok()?, attempt.parse().ok()?))
+}
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -33,46 +48,66 @@ struct Header {
 /// The folder of snapshots.
 #[derive(Clone)]
 pub(crate) struct SnapshotFiles {
-    folder: PathBuf,
-    disk: Arc<Disk>,
+    store: Arc<Store>,
 }
 
 impl SnapshotFiles {
-    pub(crate) fn new(folder: PathBuf, disk: Arc<Disk>) -> Self {
-        Self { folder, disk }
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// The epochs and attempts that have one, in order. There may be two of an epoch: of an old owner, and of the one that
+    /// took over.
+    pub(crate) async fn list(&self) -> Result<Vec<(u64, AttemptId)>> {
+        let names = self.store.list(FOLDER).await?;
+        let mut found: Vec<_> = names.iter().filter_map(|it| parse_name(it)).collect();
+        found.sort_unstable();
+        Ok(found)
     }
 
     /// The epochs that have one, in order.
-    pub(crate) fn epochs(&self) -> Result<Vec<u64>> {
-        disk::list_numbers(&self.folder)
+    pub(crate) async fn epochs(&self) -> Result<Vec<u64>> {
+        let mut epochs: Vec<u64> = self.list().await?.into_iter().map(|(epoch, _)| epoch).collect();
+        epochs.dedup();
+        Ok(epochs)
     }
 
-    /// A whole snapshot and the attempt that it is of; an error names the file.
-    pub(crate) fn read(&self, epoch: u64) -> Result<(AttemptId, Vec<OperatorSnapshot>)> {
-        self.with_file(epoch, |attempt, body| Ok((attempt, decode_snapshot(body)?)))
-    }
-
-    /// The attempt that a snapshot is of. Reads it back whole, without decoding it.
-    pub(crate) fn attempt(&self, epoch: u64) -> Result<AttemptId> {
-        self.with_file(epoch, |attempt, _| Ok(attempt))
-    }
-
-    fn with_file<T>(&self, epoch: u64, read: impl FnOnce(AttemptId, &[u8]) -> Result<T>) -> Result<T> {
-        let path = self.folder.join(epoch.to_string());
-        let named = |e: Error| e.within(path.display());
-        let missing = || Error::config(format!("{} is missing", path.display()));
-        let bytes = disk::read(&path)?.ok_or_else(missing)?;
-        let (header, body) = frame::open(Kind::Snapshot, &bytes).map_err(named)?;
-        let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
-        let header: Header = serde_json::from_slice(header).map_err(damaged)?;
-        if header.epoch != epoch {
-            return Err(named(Error::config(format!("the file is damaged: it holds epoch {}", header.epoch))));
+    /// A whole snapshot; an error names the file.
+    pub(crate) async fn read(&self, epoch: u64, attempt: AttemptId) -> Result<Vec<OperatorSnapshot>> {
+        let key = key(epoch, attempt);
+        let named = |e: Error| e.within(self.store.name(&key));
+        let missing = || Error::config(format!("{} is missing", self.store.name(&key)));
+        let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
+        let (header, body) = open(&bytes).map_err(named)?;
+        if (header.epoch, header.attempt) != (epoch, attempt) {
+            let found = format!("the file is damaged: it holds epoch {}, attempt {}", header.epoch, header.attempt);
+            return Err(named(Error::config(found)));
         }
-        read(header.attempt, body).map_err(named)
+        decode_snapshot(body).map_err(named)
     }
 
-    fn write(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<u64> {
-        let body = encode_snapshot(state)?;
+    /// The attempt that a snapshot is of, of several the first. Reads it back whole.
+    pub(crate) async fn attempt(&self, epoch: u64) -> Result<AttemptId> {
+        let found = self.list().await?.into_iter().find(|(it, _)| *it == epoch);
+        let missing = || Error::config(format!("{}/{epoch} is missing", self.store.name(FOLDER)));
+        let (_, attempt) = found.ok_or_else(missing)?;
+        self.read(epoch, attempt).await.map(|_| attempt)
+    }
+
+    /// Gives snapshots of version 1 their new names.
+    pub(crate) async fn rename_old(&self) -> Result<()> {
+        for epoch in self.store.list_numbers(FOLDER).await? {
+            let old = format!("{FOLDER}/{epoch}");
+            let Some(bytes) = self.store.read(&old).await? else { continue };
+            let (header, _) = open(&bytes).map_err(|e| e.within(self.store.name(&old)))?;
+            self.store.create_new(&key(epoch, header.attempt), &bytes).await?;
+            self.store.remove(&old).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<u64> {
+        let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
         let parts: [&[u8]; 5] =
@@ -83,16 +118,22 @@ impl SnapshotFiles {
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.disk.write(&self.folder, &of.epoch.to_string(), &parts, &marks)?;
+        self.store.write(&key(of.epoch, of.attempt), &parts, &marks).await?;
         Ok(body.len() as u64)
     }
 
-    fn purge(&self, oldest: u64) -> Result<()> {
-        for epoch in self.epochs()?.into_iter().filter(|it| *it < oldest) {
-            disk::remove(&self.folder.join(epoch.to_string()))?;
-        }
-        Ok(())
+    /// The files of epochs before `oldest`.
+    async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let old = self.list().await?.into_iter().filter(|(epoch, _)| *epoch < oldest);
+        Ok(old.map(|(epoch, attempt)| key(epoch, attempt)).collect())
     }
+}
+
+/// The header of a snapshot and its state, checked.
+fn open(bytes: &[u8]) -> Result<(Header, &[u8])> {
+    let (header, body) = frame::open(Kind::Snapshot, bytes)?;
+    let damaged = |e| Error::config("the file is damaged: its header does not parse").because(e);
+    Ok((serde_json::from_slice(header).map_err(damaged)?, body))
 }
 
 /// What a background job did.
@@ -104,7 +145,7 @@ pub(crate) struct Done {
     pub(crate) oldest: Option<Vec<SourceRange>>,
 }
 
-/// What the job needs, on its thread.
+/// What the job needs. It holds the ownership until it has ended.
 struct Job {
     files: SnapshotFiles,
     wal: Wal,
@@ -114,30 +155,54 @@ struct Job {
 }
 
 impl Job {
-    fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
-        self.owner.check()?;
-        let bytes = self.files.write(of, state)?;
-        Ok(Done { bytes, oldest: self.purge(of.epoch)? })
+    async fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
+        if self.files.store.is_remote() {
+            // There they would cost two requests an epoch.
+            let (record, _) = self.wal.read(of.epoch, of.attempt).await?;
+            self.spark.complete(std::iter::once(&record)).await?;
+        }
+        self.owner.check().await?;
+        let bytes = self.files.write(of, state).await?;
+        Ok(Done { bytes, oldest: self.purge(of.epoch).await? })
     }
 
     /// Removes what nothing needs, once the snapshot that replaces it has been read back.
-    fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
+    async fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
         let Some(restorable) = latest.checked_sub(self.retain) else { return Ok(None) };
-        let snapshots = self.files.epochs()?;
+        let snapshots = self.files.epochs().await?;
         let Some(oldest) = snapshots.iter().copied().rfind(|it| *it <= restorable) else { return Ok(None) };
-        let attempt = self.files.attempt(oldest)?;
-        let (record, _) = self.wal.read(oldest, attempt)?;
-        self.owner.check()?;
-        self.files.disk.faults.hit(Point::Purge, latest)?;
-        self.spark.purge(oldest)?;
-        self.wal.purge(oldest)?;
-        self.files.disk.faults.hit(Point::Purge, latest)?;
-        self.files.purge(oldest)?;
+        let attempt = self.files.attempt(oldest).await?;
+        let (record, _) = self.wal.read(oldest, attempt).await?;
+        let faults = &self.files.store.faults;
+        faults.hit(Point::Purge, latest)?;
+        self.remove(self.spark.before(oldest).await?).await?;
+        self.remove(self.wal.before(oldest).await?).await?;
+        self.remove(self.staged_before(oldest).await?).await?;
+        faults.hit(Point::Purge, latest)?;
+        self.remove(self.files.before(oldest).await?).await?;
         Ok(Some(record.plan.sources))
+    }
+
+    /// Removes files, a few at a time, as long as this is the owner: who took over may have gone back.
+    async fn remove(&self, keys: Vec<String>) -> Result<()> {
+        for few in keys.chunks(BETWEEN_CHECKS) {
+            self.owner.check().await?;
+            for key in few {
+                self.files.store.remove(key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Staged rows of attempts that were never decided, or whose removal failed.
+    async fn staged_before(&self, oldest: u64) -> Result<Vec<String>> {
+        let names = self.files.store.list(STAGED).await?;
+        let is_old = |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
+        Ok(names.into_iter().filter(is_old).map(|it| format!("{STAGED}/{it}")).collect())
     }
 }
 
-/// Decides when a snapshot is due, and owns the thread that writes it.
+/// Decides when a snapshot is due, and owns the task that writes it.
 pub(crate) struct Snapshots {
     job: Arc<Job>,
     running: Option<JoinHandle<Result<Done>>>,
@@ -173,24 +238,21 @@ impl Snapshots {
     }
 
     /// Writes `state`, which is the state after `of`, in the background.
-    pub(crate) fn begin(&mut self, of: Commit, state: Vec<OperatorSnapshot>) -> Result<()> {
+    pub(crate) fn begin(&mut self, of: Commit, state: Vec<OperatorSnapshot>) {
         (self.epochs, self.delta_bytes) = (0, 0);
         let job = self.job.clone();
-        let thread = std::thread::Builder::new().name("tidegate-snapshot".to_owned());
-        let spawned = thread.spawn(move || job.run(&of, &state));
-        self.running = Some(spawned.map_err(|e| Error::transient("can't start a thread").because(e))?);
-        Ok(())
+        self.running = Some(tokio::spawn(async move { job.run(&of, &state).await }));
     }
 
     /// What the job did, if it has ended. A snapshot that failed is tried again later.
-    pub(crate) fn poll(&mut self) -> Result<Option<Done>> {
-        if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.wait() } else { Ok(None) }
+    pub(crate) async fn poll(&mut self) -> Result<Option<Done>> {
+        if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.wait().await } else { Ok(None) }
     }
 
     /// Waits for the job, if one runs.
-    pub(crate) fn wait(&mut self) -> Result<Option<Done>> {
+    pub(crate) async fn wait(&mut self) -> Result<Option<Done>> {
         let Some(running) = self.running.take() else { return Ok(None) };
-        let ended = blocking(|| running.join()).map_err(|_| Error::internal("the snapshot's thread panicked"))?;
+        let ended = running.await.map_err(|e| Error::internal("the snapshot broke off").because(e))?;
         match ended {
             Ok(done) => {
                 self.last_bytes = done.bytes;
@@ -206,10 +268,9 @@ impl Snapshots {
 }
 
 impl Drop for Snapshots {
-    /// The lock must not be freed while the thread still writes.
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let _ = running.join();
+            running.abort();
         }
     }
 }

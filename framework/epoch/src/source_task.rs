@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::future::{FutureExt, select_all};
 use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Result};
 
+use crate::checkpoint::Checkpoint;
 use crate::log::{Plan, SourceRange};
 use crate::program::{SourceInput, SplitInput};
 use crate::retry::Retry;
@@ -53,17 +54,23 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// `index` gives each name its line in the log.
-    pub(crate) fn new(parts: Vec<SourcePart>, splits: usize, index: impl Fn(&str) -> Result<usize>) -> Result<Self> {
+    pub(crate) fn new(parts: Vec<SourcePart>, splits: usize) -> Result<Self> {
         let mut tasks: Vec<SourceTask> = Vec::new();
         for SourcePart { name, source, limit } in parts {
             if tasks.iter().any(|it| it.name == name) {
                 return Err(Error::config(format!("two sources have the name '{name}'")));
             }
-            let index = index(&name)?;
-            tasks.push(SourceTask { name, index, source, limit, position: None, latest: None });
+            tasks.push(SourceTask { name, index: 0, source, limit, position: None, latest: None });
         }
         Ok(Self { tasks, splits: splits.max(1) })
+    }
+
+    /// Gives each source the line in the log that its name keeps for ever.
+    pub(crate) async fn take_indices(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        for task in &mut self.tasks {
+            task.index = checkpoint.source_index(&task.name).await?;
+        }
+        Ok(())
     }
 
     /// Refuses a log that is not of these sources.
@@ -85,7 +92,7 @@ impl Sources {
             let Some(range) = logged.sources.iter().find(|it| it.name == task.name) else { continue };
             if range.index != task.index {
                 let (theirs, ours) = (range.index, task.index);
-                let text = format!("its records have index {theirs}, state/names has {ours}: that file is damaged");
+                let text = format!("its records have index {theirs}, state/sources has {ours}: that file is damaged");
                 return Err(Error::config(text).within(about(&task.name)));
             }
             // Offsets are opaque here: a source that can't split an empty range can't read them.

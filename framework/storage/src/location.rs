@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -59,6 +59,14 @@ impl Location {
         }
     }
 
+    /// A folder on the local disk; a relative path begins at the current one.
+    ///
+    /// # Errors
+    /// `Config` if the path can't be a URL.
+    pub fn at(path: &Path) -> Result<Self> {
+        Self::on_disk(path, &StoreOptions::new())
+    }
+
     /// A folder of a store that is at hand already, under the name `url` in messages.
     pub fn of_store(url: Url, store: Arc<dyn ObjectStore>, prefix: StorePath) -> Self {
         Self { url, local: None, store, prefix }
@@ -66,6 +74,7 @@ impl Location {
 
     fn on_disk(path: &Path, options: &StoreOptions) -> Result<Self> {
         let absolute = std::path::absolute(path).map_err(|e| Error::config(path.display().to_string()).because(e))?;
+        let absolute = without_parents(&absolute);
         let name = absolute.display().to_string();
         if let Some(key) = options.keys().next() {
             return Err(wrong(&name, &format!("a local folder takes no storage settings, found '{key}'")));
@@ -133,6 +142,18 @@ impl Location {
     pub fn path(&self, name: &str) -> StorePath {
         name.split('/').filter(|it| !it.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
     }
+}
+
+/// The path without `..`: links above one are followed first, as far as they exist.
+fn without_parents(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| match part {
+        Component::ParentDir => {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+            plain
+        }
+        other => plain.join(other),
+    })
 }
 
 /// User and password of a URL stay out of messages.

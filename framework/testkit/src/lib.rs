@@ -8,5 +8,5 @@ pub mod store;
 pub mod suite;
 
 pub use clock::ManualClock;
-pub use memory::{MemoryConnectors, MemoryInput, MemoryLog, MemorySink, MemorySource, MemoryTable};
+pub use memory::{MemoryConnectors, MemoryInput, MemoryKind, MemoryLog, MemorySink, MemorySource, MemoryTable};
 pub use store::FlakyStore;

@@ -80,10 +80,10 @@ fn clashes(pipelines: &[Pipeline]) -> Vec<Problem> {
             problems.push(Problem { file: file(), key: "name".to_owned(), message });
             continue;
         }
-        let folder = plain(&pipeline.spec.options.checkpoint);
-        if let Some(first) = checkpoints.insert(folder.clone(), name) {
-            let message =
-                format!("{} is the checkpoint of query '{first}' too, expected one for each", folder.display());
+        let place = &pipeline.spec.options.checkpoint;
+        let place = place.local().map_or_else(|| place.to_string(), |it| plain(it).display().to_string());
+        if let Some(first) = checkpoints.insert(place.clone(), name) {
+            let message = format!("{place} is the checkpoint of query '{first}' too, expected one for each");
             problems.push(Problem { file: file(), key: "checkpoint.location".to_owned(), message });
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tidegate_api::{Guarantee, OutputMode};
 use tidegate_engine::QueryOptions;
 use tidegate_epoch::{Trigger, WatermarkPolicy};
+use tidegate_storage::{Location, StoreOptions};
 
 use super::Defaults;
 use super::sections::{Entry, Findings, Section};
@@ -40,7 +41,8 @@ const LATER: [&str; 5] =
 /// What stands at the top level.
 pub(super) struct TopLevel {
     pub(super) name: String,
-    pub(super) options: QueryOptions,
+    /// Nothing if the checkpoint has no place.
+    pub(super) options: Option<QueryOptions>,
     /// `sql` and `output.mode` of the only sink.
     pub(super) sql: Option<Entry>,
     pub(super) mode: Option<Entry>,
@@ -95,10 +97,10 @@ pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Fin
     let data_dir = section.value::<String>("data.dir", findings).map(PathBuf::from);
     let data_dir = defaults.data_dir.clone().or(data_dir).unwrap_or_else(|| PathBuf::from("data"));
     let checkpoint = section
-        .parsed("checkpoint.location", findings, local_path)
-        .unwrap_or_else(|| data_dir.join("checkpoints").join(folder_name(&name)));
-    let mut options = QueryOptions::new(checkpoint);
-    read_options(&mut section, &mut options, findings);
+        .parsed("checkpoint.location", findings, location)
+        .map_or_else(|| Location::at(&data_dir.join("checkpoints").join(folder_name(&name))), Ok);
+    let checkpoint = checkpoint.map_err(|e| findings.add("checkpoint.location", e.to_string())).ok();
+    let options = checkpoint.map(|it| read_options(&mut section, QueryOptions::new(it), findings));
     let support = Support::take(&mut section, findings);
     section.refuse(&LATER, findings);
     section.finish(&KNOWN, findings);
@@ -114,7 +116,7 @@ fn read_name(section: &mut Section, defaults: &Defaults, findings: &mut Findings
     name.unwrap_or_else(|| defaults.name.clone())
 }
 
-fn read_options(section: &mut Section, options: &mut QueryOptions, findings: &mut Findings) {
+fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut Findings) -> QueryOptions {
     set(&mut options.trigger, section.parsed("trigger", findings, trigger));
     let policy =
         section.parsed("watermark.policy", findings, |text| text.parse::<WatermarkPolicy>().map_err(|e| e.to_string()));
@@ -132,6 +134,7 @@ fn read_options(section: &mut Section, options: &mut QueryOptions, findings: &mu
         other => Err(format!("found '{other}', expected keep or flush")),
     });
     set(&mut options.flush_on_end, flush);
+    options
 }
 
 fn set<T>(to: &mut T, value: Option<T>) {
@@ -150,15 +153,11 @@ pub(super) fn output_mode(text: &str) -> Result<OutputMode, String> {
     text.parse::<OutputMode>().map_err(|e| e.to_string())
 }
 
-/// A folder on this machine.
-fn local_path(text: &str) -> Result<PathBuf, String> {
-    let path = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
-    match path.split_once("://") {
-        Some((scheme, _)) => {
-            Err(format!("found '{scheme}://', expected a local folder; other stores are not supported yet"))
-        }
-        None if path.is_empty() => Err("found no text, expected a folder".to_owned()),
-        None => Ok(Path::new(path).to_path_buf()),
+/// A folder on this machine or on an object store.
+fn location(text: &str) -> Result<Location, String> {
+    match text.strip_prefix("file:").filter(|it| !it.starts_with("//")).unwrap_or(text) {
+        "" => Err("found no text, expected a folder".to_owned()),
+        text => Location::open(text, &StoreOptions::new(), Path::new(".")).map_err(|e| e.to_string()),
     }
 }
 

@@ -67,9 +67,11 @@ pub fn load(
     let sinks: Vec<_> =
         sinks.into_iter().filter_map(|it| parts::sink(it, registry, top.support.as_ref(), &mut findings)).collect();
     let whole = counts == (sources.len(), views.len()) && wanted == sinks.len() && !sources.is_empty();
-    let spec = QuerySpec { name: top.name, sources, views, sinks, options: top.options };
     let Findings { problems, written, unresolved, .. } = findings;
-    let pipeline = whole.then(|| Pipeline { file: file.to_owned(), spec, written, unresolved });
+    let pipeline = top.options.filter(|_| whole).map(|options| {
+        let spec = QuerySpec { name: top.name, sources, views, sinks, options };
+        Pipeline { file: file.to_owned(), spec, written, unresolved }
+    });
     Loaded { pipeline, problems }
 }
 

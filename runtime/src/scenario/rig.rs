@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use tidegate_api::{MemoryBudget, Registry, Settings};
 use tidegate_engine::Environment;
 use tidegate_epoch::{Faults, Query, QueryProgress, Step};
+use tidegate_storage::Location;
 use tidegate_testkit::{ManualClock, MemoryConnectors};
 use tokio_util::sync::CancellationToken;
 
@@ -100,7 +101,8 @@ impl Rig {
         let loaded = load("pipeline", &self.settings, &defaults, &self.registry, &references);
         match loaded.pipeline {
             Some(mut pipeline) if loaded.problems.is_empty() => {
-                pipeline.spec.options.checkpoint = self.folder.path().join("checkpoint");
+                pipeline.spec.options.checkpoint =
+                    Location::at(&self.folder.path().join("checkpoint")).map_err(|e| e.to_string())?;
                 Ok(pipeline)
             }
             _ => Err(all(&loaded.problems)),

@@ -22,7 +22,7 @@ impl QueryPlan {
     fn write_to(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "query {}", self.spec.name)?;
         writeln!(text, "trigger: {}", self.spec.options.trigger)?;
-        writeln!(text, "checkpoint: {}", self.spec.options.checkpoint.display())?;
+        writeln!(text, "checkpoint: {}", self.spec.options.checkpoint)?;
         for source in &self.sources {
             let kind = if source.spec.is_static { "static table" } else { "stream" };
             let columns: Vec<_> = source.used.fields().iter().map(|it| it.name().as_str()).collect();

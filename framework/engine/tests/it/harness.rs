@@ -12,6 +12,7 @@ use tidegate_engine::{
 };
 use tidegate_epoch::{Faults, Query, Step};
 use tidegate_formats::{ddl, json};
+use tidegate_storage::Location;
 use tidegate_testkit::{ManualClock, MemoryConnectors};
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +48,7 @@ pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str
         sources,
         views: views.collect(),
         sinks,
-        options: QueryOptions::new(folder.join("checkpoint")),
+        options: QueryOptions::new(Location::at(&folder.join("checkpoint")).unwrap()),
     }
 }
 

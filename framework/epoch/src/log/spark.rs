@@ -4,16 +4,18 @@
 //! fsync, and completed at the next start.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_api::{Error, QueryId, Result};
+use tidegate_api::{Error, Ownership as _, QueryId, Result};
 
-use crate::disk::{self, Disk, Marks};
 use crate::log::{Commit, Plan, Record};
+use crate::owner::Owner;
+use crate::store::{Marks, Store};
 
-const METADATA: &str = "metadata";
+pub(crate) const METADATA: &str = "metadata";
+const OFFSETS: &str = "offsets";
+const COMMITS: &str = "commits";
 const V1: &str = "v1\n";
 
 #[derive(Serialize, Deserialize)]
@@ -65,87 +67,116 @@ fn json(value: &impl Serialize) -> Result<String> {
 }
 
 /// The query's identity, if the checkpoint has one.
-pub(crate) fn read_metadata(root: &Path) -> Result<Option<QueryId>> {
-    let path = root.join(METADATA);
-    let Some(bytes) = disk::read(&path)? else { return Ok(None) };
-    let damaged = |e| Error::config(format!("{} is damaged: expected {{\"id\":\"…\"}}", path.display())).because(e);
+pub(crate) async fn read_metadata(store: &Store) -> Result<Option<QueryId>> {
+    let Some(bytes) = store.read(METADATA).await? else { return Ok(None) };
+    let damaged =
+        |e| Error::config(format!("{} is damaged: expected {{\"id\":\"…\"}}", store.name(METADATA))).because(e);
     let Metadata { id } = serde_json::from_slice(&bytes).map_err(damaged)?;
     Ok(Some(id))
 }
 
-/// Gives a new checkpoint its identity, durably.
-pub(crate) fn mint_metadata(root: &Path, disk: &Disk) -> Result<QueryId> {
-    let id = QueryId(Arc::from(uuid::Uuid::new_v4().to_string()));
-    disk.write(root, METADATA, &[json(&Metadata { id: id.clone() })?.as_bytes()], &Marks::NONE)?;
+/// Gives a new checkpoint its identity, durably; another start may have been faster.
+pub(crate) async fn mint_metadata(store: &Store) -> Result<QueryId> {
+    let (id, text) = new_metadata()?;
+    if store.create_new(METADATA, text.as_bytes()).await? {
+        return Ok(id);
+    }
+    let gone = || Error::transient(format!("{} came and went", store.name(METADATA)));
+    read_metadata(store).await?.ok_or_else(gone)
+}
+
+/// Gives a checkpoint another identity, durably.
+pub(crate) async fn replace_metadata(store: &Store) -> Result<QueryId> {
+    let (id, text) = new_metadata()?;
+    store.write(METADATA, &[text.as_bytes()], &Marks::NONE).await?;
     Ok(id)
+}
+
+fn new_metadata() -> Result<(QueryId, String)> {
+    let id = QueryId(Arc::from(uuid::Uuid::new_v4().to_string()));
+    let text = json(&Metadata { id: id.clone() })?;
+    Ok((id, text))
 }
 
 /// The folders `offsets` and `commits`.
 #[derive(Clone)]
 pub(crate) struct SparkLogs {
-    offsets: PathBuf,
-    commits: PathBuf,
-    disk: Arc<Disk>,
+    store: Arc<Store>,
+    owner: Option<Arc<Owner>>,
 }
 
 impl SparkLogs {
-    pub(crate) fn new(root: &Path, disk: Arc<Disk>) -> Self {
-        Self { offsets: root.join("offsets"), commits: root.join("commits"), disk }
+    /// To be read; without an owner.
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, owner: None }
     }
 
-    pub(crate) fn folders(&self) -> [&Path; 2] {
-        [&self.offsets, &self.commits]
+    /// To be written.
+    pub(crate) fn owned(self, owner: Arc<Owner>) -> Self {
+        Self { owner: Some(owner), ..self }
     }
 
-    pub(crate) fn write_offsets(&self, plan: &Plan) -> Result<()> {
-        self.disk.write_unsynced(&self.offsets, &plan.epoch.to_string(), offsets_text(plan)?.as_bytes())
+    pub(crate) const FOLDERS: [&str; 2] = [OFFSETS, COMMITS];
+
+    pub(crate) async fn write_offsets(&self, plan: &Plan) -> Result<()> {
+        // What an old owner planned is not what comes.
+        if let Some(owner) = &self.owner {
+            owner.check().await?;
+        }
+        self.store.write_unsynced(&key(OFFSETS, plan.epoch), offsets_text(plan)?.as_bytes()).await
     }
 
-    pub(crate) fn write_commit(&self, commit: &Commit) -> Result<()> {
-        self.disk.write_unsynced(&self.commits, &commit.epoch.to_string(), commit_text(commit)?.as_bytes())
+    pub(crate) async fn write_commit(&self, commit: &Commit) -> Result<()> {
+        self.store.write_unsynced(&key(COMMITS, commit.epoch), commit_text(commit)?.as_bytes()).await
     }
 
     /// True if `commits/<epoch>` is there and whole.
-    pub(crate) fn is_committed(&self, epoch: u64) -> Result<bool> {
-        let bytes = disk::read(&self.commits.join(epoch.to_string()))?;
+    pub(crate) async fn is_committed(&self, epoch: u64) -> Result<bool> {
+        let bytes = self.store.read(&key(COMMITS, epoch)).await?;
         let text = bytes.and_then(|it| String::from_utf8(it).ok());
         let json = text.as_deref().and_then(|it| it.strip_prefix(V1));
         Ok(json.is_some_and(|it| serde_json::from_str::<CommitMetadata>(it).is_ok()))
     }
 
     /// The highest number in `offsets` or `commits`.
-    pub(crate) fn latest(&self) -> Result<Option<u64>> {
-        let latest = |folder: &Path| Ok::<_, Error>(disk::list_numbers(folder)?.last().copied());
-        Ok(latest(&self.offsets)?.max(latest(&self.commits)?))
+    pub(crate) async fn latest(&self) -> Result<Option<u64>> {
+        let mut latest = None;
+        for folder in Self::FOLDERS {
+            latest = latest.max(self.store.list_numbers(folder).await?.last().copied());
+        }
+        Ok(latest)
     }
 
     /// Writes again what a power failure took: the files of these decided epochs.
-    pub(crate) fn complete<'a>(&self, decided: impl Iterator<Item = &'a Record>) -> Result<()> {
+    pub(crate) async fn complete<'a>(&self, decided: impl Iterator<Item = &'a Record> + Send) -> Result<()> {
         for record in decided {
-            self.complete_file(&self.offsets, record.epoch(), &offsets_text(&record.plan)?)?;
-            self.complete_file(&self.commits, record.epoch(), &commit_text(&record.outcome())?)?;
+            self.complete_file(&key(OFFSETS, record.epoch()), &offsets_text(&record.plan)?).await?;
+            self.complete_file(&key(COMMITS, record.epoch()), &commit_text(&record.outcome())?).await?;
         }
         Ok(())
     }
 
-    fn complete_file(&self, folder: &Path, epoch: u64, text: &str) -> Result<()> {
-        let name = epoch.to_string();
-        let found = disk::read(&folder.join(&name))?;
+    async fn complete_file(&self, key: &str, text: &str) -> Result<()> {
+        let found = self.store.read(key).await?;
         if found.as_deref() == Some(text.as_bytes()) {
             return Ok(());
         }
-        self.disk.write_unsynced(folder, &name, text.as_bytes())
+        self.store.write_unsynced(key, text.as_bytes()).await
     }
 
-    /// Removes the entries before `oldest`.
-    pub(crate) fn purge(&self, oldest: u64) -> Result<()> {
-        for folder in self.folders() {
-            for number in disk::list_numbers(folder)?.into_iter().filter(|it| *it < oldest) {
-                disk::remove(&folder.join(number.to_string()))?;
-            }
+    /// The entries before `oldest`.
+    pub(crate) async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
+        for folder in Self::FOLDERS {
+            let old = self.store.list_numbers(folder).await?.into_iter().filter(|it| *it < oldest);
+            keys.extend(old.map(|it| key(folder, it)));
         }
-        Ok(())
+        Ok(keys)
     }
+}
+
+fn key(folder: &str, epoch: u64) -> String {
+    format!("{folder}/{epoch}")
 }
 
 #[cfg(test)]

@@ -1,30 +1,30 @@
 //! The write-ahead log: one durable file an epoch attempt, `state/wal/<epoch>.<generation>.<n>`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidegate_api::{AttemptId, Error, Result};
 
-use crate::disk::{self, Disk, Marks};
 use crate::fault::Point;
 use crate::log::Record;
 use crate::log::frame::{self, Kind};
+use crate::store::{Marks, Store};
+
+const FOLDER: &str = "state/wal";
 
 /// The folder of records.
 #[derive(Clone)]
 pub(crate) struct Wal {
-    folder: PathBuf,
-    disk: Arc<Disk>,
+    store: Arc<Store>,
 }
 
 impl Wal {
-    pub(crate) fn new(folder: PathBuf, disk: Arc<Disk>) -> Self {
-        Self { folder, disk }
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store }
     }
 
-    /// Makes a record and its state delta durable: two fsyncs, of the file and of the folder.
-    pub(crate) fn append(&self, record: &Record, delta: &[u8]) -> Result<()> {
+    /// Makes a record and its state delta durable: on a local disk two fsyncs, of the file and of the folder; else one put.
+    pub(crate) async fn append(&self, record: &Record, delta: &[u8]) -> Result<()> {
         let header = serde_json::to_vec(record).map_err(|e| Error::internal("record").because(e))?;
         let parts: [&[u8]; 5] =
             [&frame::start(Kind::Record), &frame::prefix(&header), &header, &frame::prefix(delta), delta];
@@ -35,13 +35,13 @@ impl Wal {
             rename: Some(Point::RecordRename),
             dirsync: Some(Point::RecordDirsync),
         };
-        self.disk.write(&self.folder, &file_name(record.epoch(), record.attempt), &parts, &marks)
+        self.store.write(&key(record.epoch(), record.attempt), &parts, &marks).await
     }
 
     /// Which attempts at which epochs are there.
-    pub(crate) fn attempts(&self) -> Result<BTreeMap<u64, BTreeSet<AttemptId>>> {
+    pub(crate) async fn attempts(&self) -> Result<BTreeMap<u64, BTreeSet<AttemptId>>> {
         let mut found: BTreeMap<u64, BTreeSet<AttemptId>> = BTreeMap::new();
-        for name in disk::list(&self.folder)? {
+        for name in self.store.list(FOLDER).await? {
             if let Some((epoch, attempt)) = parse_name(&name) {
                 found.entry(epoch).or_default().insert(attempt);
             }
@@ -50,11 +50,11 @@ impl Wal {
     }
 
     /// A record with its state delta, whole; an error names the file.
-    pub(crate) fn read(&self, epoch: u64, attempt: AttemptId) -> Result<(Record, Vec<u8>)> {
-        let path = self.folder.join(file_name(epoch, attempt));
-        let named = |e: Error| e.within(path.display());
-        let missing = || Error::config(format!("{} is missing: the log has a gap", path.display()));
-        let bytes = disk::read(&path)?.ok_or_else(missing)?;
+    pub(crate) async fn read(&self, epoch: u64, attempt: AttemptId) -> Result<(Record, Vec<u8>)> {
+        let key = key(epoch, attempt);
+        let named = |e: Error| e.within(self.store.name(&key));
+        let missing = || Error::config(format!("{} is missing: the log has a gap", self.store.name(&key)));
+        let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
         let (header, delta) = frame::open(Kind::Record, &bytes).map_err(named)?;
         let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
         let record: Record = serde_json::from_slice(header).map_err(damaged)?;
@@ -66,15 +66,16 @@ impl Wal {
         Ok((record, delta.to_vec()))
     }
 
-    /// Removes all records of epochs before `oldest`.
-    pub(crate) fn purge(&self, oldest: u64) -> Result<()> {
-        for name in disk::list(&self.folder)? {
-            if parse_name(&name).is_some_and(|(epoch, _)| epoch < oldest) {
-                disk::remove(&self.folder.join(name))?;
-            }
-        }
-        Ok(())
+    /// The records of epochs before `oldest`.
+    pub(crate) async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let names = self.store.list(FOLDER).await?;
+        let is_old = |it: &String| parse_name(it).is_some_and(|(epoch, _)| epoch < oldest);
+        Ok(names.into_iter().filter(is_old).map(|it| format!("{FOLDER}/{it}")).collect())
     }
+}
+
+fn key(epoch: u64, attempt: AttemptId) -> String {
+    format!("{FOLDER}/{}", file_name(epoch, attempt))
 }
 
 fn file_name(epoch: u64, attempt: AttemptId) -> String {

@@ -9,6 +9,7 @@ use super::{Decided, Query, Step};
 use crate::handle::{QueryHandle, QueryListener, QueryStatus};
 use crate::progress::{Facts, QueryProgress, Timings};
 use crate::snapshot::Done;
+use crate::store::Synced;
 use crate::trigger::Trigger;
 
 /// While nothing happens, the last progress is told again this often.
@@ -45,17 +46,17 @@ impl Query {
     /// As the background work, unless it is tried again later.
     pub async fn settle(&mut self) -> Result<()> {
         while self.maintenance.join_next().await.is_some() {}
-        let done = self.snapshots.wait()?;
+        let done = self.snapshots.wait().await?;
         self.forget(done).await;
         Ok(())
     }
 
     pub(super) async fn after_epoch(&mut self, decided: &Decided) -> Result<()> {
         self.snapshots.count(1, decided.delta_bytes);
-        let done = self.snapshots.poll()?;
+        let done = self.snapshots.poll().await?;
         self.forget(done).await;
         if self.snapshots.is_due() {
-            self.snapshots.begin(decided.record.outcome(), self.program.snapshot()?)?;
+            self.snapshots.begin(decided.record.outcome(), self.program.snapshot()?);
         }
         while self.maintenance.try_join_next().is_some() {}
         if self.maintenance.is_empty() && decided.plan.epoch % MAINTENANCE_EPOCHS == MAINTENANCE_EPOCHS - 1 {
@@ -94,9 +95,9 @@ impl Query {
         now_ms: i64,
         began: Duration,
         timings: &Timings,
-        synced: (u64, Duration),
+        synced: Synced,
     ) -> Box<QueryProgress> {
-        let (fsyncs, fsync_time) = self.checkpoint.disk.synced();
+        let now = self.checkpoint.store.synced();
         let facts = Facts {
             id: &self.checkpoint.query_id().0,
             run_id: self.checkpoint.run_id(),
@@ -111,8 +112,8 @@ impl Query {
             sources: self.sources.reports(),
             sinks: self.sinks.reports(),
             sink_rows: &decided.record.manifest.counts.sink_rows,
-            fsyncs: fsyncs - synced.0,
-            fsync_time: fsync_time.saturating_sub(synced.1),
+            fsyncs: now.calls - synced.calls,
+            fsync_time: now.time.saturating_sub(synced.time),
         };
         let progress = facts.progress();
         self.triggered_ms = Some(now_ms);

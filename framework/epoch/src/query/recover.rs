@@ -5,7 +5,6 @@ use tokio::task::JoinSet;
 
 use super::{Life, Query, QueryParts};
 use crate::checkpoint::Checkpoint;
-use crate::disk::blocking;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
 use crate::progress::{QueryProgress, Timings};
@@ -24,9 +23,9 @@ impl Query {
     /// `Config` if two sources or two sinks have one name.
     pub fn new(checkpoint: Checkpoint, parts: QueryParts) -> Result<Self> {
         let QueryParts { name, sources, sinks, program, settings, clock, digest, listeners } = parts;
-        let faults = checkpoint.disk.faults.clone();
+        let faults = checkpoint.store.faults.clone();
         Ok(Self {
-            sources: Sources::new(sources, settings.tasks, |name| checkpoint.source_index(name))?,
+            sources: Sources::new(sources, settings.tasks)?,
             sinks: Sinks::new(sinks, faults.clone())?,
             watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
@@ -75,7 +74,8 @@ impl Query {
     }
 
     async fn recover(&mut self) -> Result<Option<Box<QueryProgress>>> {
-        let Some(newest) = blocking(|| Newest::read(&self.checkpoint))? else {
+        self.sources.take_indices(&self.checkpoint).await?;
+        let Some(newest) = Newest::read(&self.checkpoint).await? else {
             for sink in self.sinks.open(self.checkpoint.query_id()).await? {
                 refuse_ahead(&sink, None)?;
             }
@@ -84,41 +84,41 @@ impl Query {
         };
         // What the files alone can refuse is refused before a sink is touched.
         self.sources.check(&newest.record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
-        let before = blocking(|| newest.state_before(&self.checkpoint))?;
+        let before = newest.state_before(&self.checkpoint).await?;
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
         match newest.verdict(&stands)? {
             Some(attempt) => {
-                let (record, delta) = blocking(|| self.checkpoint.wal.read(newest.record.epoch(), attempt))?;
+                let (record, delta) = self.checkpoint.wal.read(newest.record.epoch(), attempt).await?;
                 let chain = match before {
                     Some(mut chain) => {
                         chain.push(record.clone(), delta);
                         chain
                     }
-                    None => blocking(|| Chain::read(&self.checkpoint, Some(&record.outcome())))?,
+                    None => Chain::read(&self.checkpoint, Some(&record.outcome())).await?,
                 };
-                self.load(chain)?;
-                self.go_on_from(record)?;
+                self.load(chain).await?;
+                self.go_on_from(record).await?;
                 Ok(None)
             }
             None => {
-                self.load(before.unwrap_or_default())?;
+                self.load(before.unwrap_or_default()).await?;
                 self.finish(newest.record).await.map(Some)
             }
         }
     }
 
     /// Sets the state, and completes Spark's files of the epochs that it is made of.
-    fn load(&mut self, chain: Chain) -> Result<()> {
-        blocking(|| self.checkpoint.spark.complete(chain.records()))?;
+    async fn load(&mut self, chain: Chain) -> Result<()> {
+        self.checkpoint.spark.complete(chain.records()).await?;
         let (epochs, bytes) = chain.weight();
         self.snapshots.count(epochs, bytes);
         chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
     }
 
     /// The newest epoch is decided: the next one begins where it ends.
-    fn go_on_from(&mut self, record: Record) -> Result<()> {
+    async fn go_on_from(&mut self, record: Record) -> Result<()> {
         // The record alone is of the epoch when its state came from a snapshot.
-        blocking(|| self.checkpoint.spark.complete(std::iter::once(&record)))?;
+        self.checkpoint.spark.complete(std::iter::once(&record)).await?;
         let used = record.plan.watermark_ms.unwrap_or(0);
         let next = record.manifest.next_watermark_ms.unwrap_or(0);
         self.stand_at(record.plan.watermark_policy, used.max(next), Some(record.outcome()));

@@ -82,6 +82,8 @@ impl Query {
             }
         }
         self.maintenance.shutdown().await;
-        self.settle().await
+        self.settle().await?;
+        self.checkpoint.owner.release().await;
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::world::{World, drain, names};
 async fn a_second_owner_is_refused_by_name() {
     let world = World::new();
     let query = world.start().await.unwrap();
-    let error = world.checkpoint(&Faults::default()).err().unwrap();
+    let error = world.checkpoint(&Faults::default()).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     let text = error.to_string();
     let run = query.handle().run_id().to_owned();
@@ -18,7 +18,7 @@ async fn a_second_owner_is_refused_by_name() {
     assert!(text.contains(&format!("in use by run {run} (process {process} on ")), "{text}");
     assert!(text.contains("generation 0"), "{text}");
     drop(query);
-    assert_eq!(world.checkpoint(&Faults::default()).unwrap().generation(), 1);
+    assert_eq!(world.checkpoint(&Faults::default()).await.unwrap().generation(), 1);
 }
 
 #[tokio::test]
@@ -51,18 +51,19 @@ async fn the_identity_stays_and_the_run_changes() {
 #[tokio::test]
 async fn a_source_keeps_its_index_for_ever() {
     let world = World::new();
-    let checkpoint = world.checkpoint(&Faults::default()).unwrap();
-    let put = async |name: &str| checkpoint.source_log(name).unwrap().put_new("0", name.as_bytes()).await.unwrap();
+    let checkpoint = world.checkpoint(&Faults::default()).await.unwrap();
+    let put =
+        async |name: &str| checkpoint.source_log(name).await.unwrap().put_new("0", name.as_bytes()).await.unwrap();
     assert!(put("b").await);
     assert!(put("a").await);
     drop(checkpoint);
-    let checkpoint = world.checkpoint(&Faults::default()).unwrap();
-    let log = checkpoint.source_log("a").unwrap();
+    let checkpoint = world.checkpoint(&Faults::default()).await.unwrap();
+    let log = checkpoint.source_log("a").await.unwrap();
     assert_eq!(log.get("0").await.unwrap().unwrap(), b"a");
     assert!(!log.put_new("0", b"other").await.unwrap(), "what is there stays");
     assert_eq!(log.list().await.unwrap(), ["0"]);
     assert_eq!((world.file("sources/0/0"), world.file("sources/1/0")), ("b".to_owned(), "a".to_owned()));
-    assert_eq!(names(&world.root().join("sources/1")), ["0"], "no temporary file is left");
+    assert_eq!(names(&world.root().join("sources/1")), [".0.crc", "0"], "no temporary file is left");
     log.remove("0").await.unwrap();
     assert_eq!(log.get("0").await.unwrap(), None);
     assert!(log.put_new("../x", b"").await.is_err());

@@ -41,7 +41,7 @@ async fn a_killed_process_leaves_what_the_next_needs() {
         assert_eq!(status.signal(), Some(9), "{fault}: {status}");
         assert_eq!(std::fs::read_to_string(&phase_file).unwrap().trim(), phase);
         world.feed().add(&[1, 21]);
-        let mut query = world.build(&Faults::default()).unwrap();
+        let mut query = world.build(&Faults::default()).await.unwrap();
         query.start().await.unwrap();
         drain(&mut query).await.unwrap();
         let attempts = world.store().attempts();

@@ -60,7 +60,7 @@ async fn several_sinks_are_all_told() {
 async fn an_idle_query_says_so_each_ten_seconds() {
     let world = World::new();
     let told = Arc::new(Mutex::new(Vec::new()));
-    let mut query = world.build(&Faults::default()).unwrap();
+    let mut query = world.build(&Faults::default()).await.unwrap();
     let listener = told.clone();
     query.add_listener(Box::new(move |it| {
         listener.lock().unwrap().push((it.epoch, it.num_input_rows, it.timestamp.clone()))

@@ -86,7 +86,7 @@ async fn once_finishes_what_is_pending_and_that_is_its_epoch() {
     query.step().await.unwrap_err();
     drop(query);
     world.feed().add(&[2]);
-    let mut query = world.build(&tidegate_epoch::Faults::default()).unwrap();
+    let mut query = world.build(&tidegate_epoch::Faults::default()).await.unwrap();
     let pending = query.start().await.unwrap().unwrap();
     assert_eq!((pending.epoch, pending.num_input_rows), (0, 1), "the logged range, though there is more");
     assert_eq!(step(&mut query).await, "ended");
@@ -151,7 +151,7 @@ async fn a_closing_epoch_that_a_stop_cut_off_comes_after_the_restart() {
 async fn a_run_ends_with_its_trigger() {
     let world = world(Trigger::AvailableNow);
     world.feed().add(&[1, 21]);
-    let mut query = world.build(&tidegate_epoch::Faults::default()).unwrap();
+    let mut query = world.build(&tidegate_epoch::Faults::default()).await.unwrap();
     query.run(&StopSignal::default()).await.unwrap();
     assert_eq!(world.store().rows(), model(&[1, 21]).0);
 }
@@ -159,7 +159,7 @@ async fn a_run_ends_with_its_trigger() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_wakes_for_data_and_stops_when_asked() {
     let world = world(Trigger::Default);
-    let mut query = world.build(&tidegate_epoch::Faults::default()).unwrap();
+    let mut query = world.build(&tidegate_epoch::Faults::default()).await.unwrap();
     let (stop, handle) = (StopSignal::default(), query.handle());
     let signal = stop.clone();
     let running = tokio::spawn(async move { query.run(&signal).await });
@@ -180,7 +180,7 @@ async fn a_run_wakes_for_data_and_stops_when_asked() {
 #[tokio::test]
 async fn a_forced_stop_drops_the_epoch_and_the_next_start_runs_it() {
     let world = world(Trigger::Default);
-    let mut query = world.build(&tidegate_epoch::Faults::default()).unwrap();
+    let mut query = world.build(&tidegate_epoch::Faults::default()).await.unwrap();
     query.start().await.unwrap();
     world.feed().add(&[1, 21]);
     world.store().lose_requests(u32::MAX);
@@ -206,6 +206,6 @@ async fn the_loop_can_be_spawned() {
         it
     }
     let world = world(Trigger::Once);
-    let mut query = is_send(world.build(&tidegate_epoch::Faults::default()).unwrap());
+    let mut query = is_send(world.build(&tidegate_epoch::Faults::default()).await.unwrap());
     is_send(query.run(&StopSignal::default())).await.unwrap();
 }

@@ -9,7 +9,7 @@ use super::*;
 fn everything_has_a_default() {
     let spec = right(SMALL).spec;
     assert_eq!(spec.name, "job");
-    assert_eq!(spec.options.checkpoint, Path::new("data/checkpoints/job"));
+    assert_eq!(spec.options.checkpoint.local(), Some(std::path::absolute("data/checkpoints/job").unwrap().as_path()));
     assert_eq!(spec.options.trigger, Trigger::Default);
     assert_eq!(spec.options.shutdown_timeout, Duration::from_secs(30));
     assert!(spec.options.no_data_epochs);
@@ -42,7 +42,7 @@ sources.s.static: true",
     .spec;
     assert_eq!(spec.name, "my query");
     let options = spec.options;
-    assert_eq!(options.checkpoint, Path::new("/tmp/c"));
+    assert_eq!(options.checkpoint.local(), Some(Path::new("/tmp/c")));
     assert_eq!(options.trigger, Trigger::Interval(Duration::from_secs(10)));
     assert!(options.flush_on_end);
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
@@ -58,11 +58,11 @@ sources.s.static: true",
 #[test]
 fn a_checkpoint_lies_below_the_data_dir_by_name() {
     let spec = right(&small_with("data.dir: /d\nname: ../ü b.c")).spec;
-    assert_eq!(spec.options.checkpoint, Path::new("/d/checkpoints/%2E.%2F%C3%BC%20b.c"));
+    assert_eq!(spec.options.checkpoint.local(), Some(Path::new("/d/checkpoints/%2E.%2F%C3%BC%20b.c")));
     let with_flag = Defaults { data_dir: Some("/e".into()), ..defaults() };
     let from_file = settings(&small_with("data.dir: /d"));
     let loaded = load("f", &from_file, &with_flag, &connectors::registry(), &References::Keep);
-    assert_eq!(loaded.pipeline.unwrap().spec.options.checkpoint, Path::new("/e/checkpoints/job"));
+    assert_eq!(loaded.pipeline.unwrap().spec.options.checkpoint.local(), Some(Path::new("/e/checkpoints/job")));
 }
 
 #[test]

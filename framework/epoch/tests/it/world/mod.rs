@@ -4,6 +4,7 @@ mod program;
 mod sink;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,12 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
+use futures::TryStreamExt;
+use tidegate_storage::Location;
+use tidegate_storage::object_store::memory::InMemory;
+use tidegate_storage::object_store::path::Path as StorePath;
+use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
 
 pub(crate) use program::{DELAY_MS, Windows, model};
 pub(crate) use sink::{Store, Table};
@@ -86,6 +93,12 @@ pub(crate) struct World {
     pub(crate) limit: ReadLimit,
     /// Without one the program is stateless.
     pub(crate) windows: bool,
+    /// Where the checkpoint lies, if not in the folder.
+    pub(crate) place: Option<Location>,
+    /// Takes the checkpoint from whoever has it.
+    pub(crate) take_over: bool,
+    /// Makes a copy a query of its own.
+    pub(crate) adopt: bool,
 }
 
 impl World {
@@ -111,7 +124,36 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
             limit: ReadLimit::NONE,
             windows: true,
+            place: None,
+            take_over: false,
+            adopt: false,
         }
+    }
+
+    /// On an object store in memory.
+    pub(crate) fn in_memory() -> Self {
+        let url = Url::parse("memory:///checkpoint").unwrap();
+        let place = Location::of_store(url, Arc::new(InMemory::new()), StorePath::from("checkpoint"));
+        Self { place: Some(place), ..Self::new() }
+    }
+
+    /// All files of the checkpoint.
+    pub(crate) async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let place = self.location().unwrap();
+        let mut all = BTreeMap::new();
+        let listed: Vec<_> = place.store().list(Some(place.prefix())).try_collect().await.unwrap();
+        for it in listed {
+            let key = it.location.as_ref()[place.prefix().as_ref().len() + 1..].to_owned();
+            // A heartbeat may come and go.
+            if let Ok(found) = place.store().get(&it.location).await {
+                all.insert(key, found.bytes().await.unwrap().to_vec());
+            }
+        }
+        all
+    }
+
+    fn location(&self) -> Result<Location> {
+        self.place.clone().map_or_else(|| Location::at(&self.root()), Ok)
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -126,24 +168,30 @@ impl World {
         &self.stores[0].1
     }
 
-    pub(crate) fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
-        Checkpoint::open(&self.root(), CheckpointOptions { clock: self.clock.clone(), faults: faults.clone() })
+    pub(crate) async fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
+        let options = CheckpointOptions {
+            faults: faults.clone(),
+            take_over: self.take_over,
+            adopt: self.adopt,
+            ..CheckpointOptions::new(self.clock.clone())
+        };
+        Checkpoint::open(&self.location()?, options).await
     }
 
     /// A query that has not been started.
-    pub(crate) fn build(&self, faults: &Faults) -> Result<Query> {
+    pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let source = |(name, feed): &(&'static str, Feed)| SourcePart {
             name: (*name).into(),
             source: Box::new(Numbers::new(feed.clone())),
             limit: self.limit,
         };
-        self.build_with(self.checkpoint(faults)?, self.feeds.iter().map(source).collect())
+        self.build_with(self.checkpoint(faults).await?, self.feeds.iter().map(source).collect())
     }
 
     /// The same with another source.
-    pub(crate) fn build_with_source(&self, name: &str, source: Box<dyn DynSource>) -> Result<Query> {
+    pub(crate) async fn build_with_source(&self, name: &str, source: Box<dyn DynSource>) -> Result<Query> {
         let part = SourcePart { name: name.into(), source, limit: self.limit };
-        self.build_with(self.checkpoint(&Faults::default())?, vec![part])
+        self.build_with(self.checkpoint(&Faults::default()).await?, vec![part])
     }
 
     fn build_with(&self, checkpoint: Checkpoint, sources: Vec<SourcePart>) -> Result<Query> {
@@ -177,7 +225,7 @@ impl World {
     }
 
     pub(crate) async fn start_with(&self, faults: &Faults) -> Result<Query> {
-        let mut query = self.build(faults)?;
+        let mut query = self.build(faults).await?;
         query.start().await?;
         Ok(query)
     }
@@ -187,7 +235,7 @@ impl World {
     }
 
     pub(crate) fn list(&self, folder: &str) -> Vec<String> {
-        names(&self.root().join(folder))
+        names(&self.root().join(folder)).into_iter().filter(|it| !it.starts_with('.')).collect()
     }
 }
 
