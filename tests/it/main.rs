@@ -10,6 +10,7 @@ mod bad_input;
 mod clicks;
 mod files;
 mod kafka;
+mod kafka_sink;
 mod kill_matrix;
 mod pair;
 mod process;
