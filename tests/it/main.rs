@@ -11,6 +11,7 @@ mod clicks;
 mod file_sink;
 mod files;
 mod kafka;
+mod kafka_sink;
 mod kill_matrix;
 mod pair;
 mod process;
