@@ -9,6 +9,7 @@
 mod bad_input;
 mod clicks;
 mod files;
+mod full_disk;
 mod kafka;
 mod kill_matrix;
 mod pair;
