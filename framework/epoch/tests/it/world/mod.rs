@@ -99,6 +99,11 @@ pub(crate) struct World {
     pub(crate) take_over: bool,
     /// Makes a copy a query of its own.
     pub(crate) adopt: bool,
+    pub(crate) digest: &'static str,
+    /// How many bytes of an output stay in memory.
+    pub(crate) stage_memory: Option<usize>,
+    /// The sources can be read once only.
+    pub(crate) once: bool,
 }
 
 impl World {
@@ -127,6 +132,9 @@ impl World {
             place: None,
             take_over: false,
             adopt: false,
+            digest: "digest",
+            stage_memory: None,
+            once: false,
         }
     }
 
@@ -182,7 +190,7 @@ impl World {
     pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let source = |(name, feed): &(&'static str, Feed)| SourcePart {
             name: (*name).into(),
-            source: Box::new(Numbers::new(feed.clone())),
+            source: Box::new(if self.once { Numbers::once(feed.clone()) } else { Numbers::new(feed.clone()) }),
             limit: self.limit,
         };
         self.build_with(self.checkpoint(faults).await?, self.feeds.iter().map(source).collect())
@@ -211,12 +219,15 @@ impl World {
                 program: Box::new(Windows::new(nodes, self.stores.len(), self.events.clone())),
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),
-                digest: "digest".to_owned(),
+                digest: self.digest.to_owned(),
                 listeners: Vec::new(),
             },
         )?;
         query.set_retry(Retry { tries: 12, first: Duration::from_millis(1), most: Duration::from_millis(4) });
         query.set_snapshot_interval(2);
+        if let Some(bytes) = self.stage_memory {
+            query.set_stage_memory(bytes);
+        }
         Ok(query)
     }
 
