@@ -10,6 +10,7 @@ mod bad_input;
 mod clicks;
 mod file_sink;
 mod files;
+mod full_disk;
 mod kafka;
 mod kafka_sink;
 mod kill_matrix;

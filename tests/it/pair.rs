@@ -224,6 +224,17 @@ impl Run {
         }
     }
 
+    /// Waits until it has said this, and tells the phase that it is in by then.
+    pub(crate) fn says(&mut self, text: &str) -> (u64, String) {
+        let started = Instant::now();
+        while !self.said().contains(text) {
+            assert!(started.elapsed() < PATIENCE, "has not said '{text}': {}", self.said());
+            assert!(self.is_running(), "ended by itself: {}", self.said());
+            std::thread::sleep(LOOK);
+        }
+        self.phase().unwrap_or_default()
+    }
+
     /// Waits until it has stopped itself.
     pub(crate) fn stops(&mut self) {
         let started = Instant::now();
