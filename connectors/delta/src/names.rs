@@ -23,6 +23,11 @@ impl WriterHash {
         format!("part-{:016x}-", self.0)
     }
 
+    /// How every probe of the store by this writer begins.
+    pub(crate) fn probe_prefix(self) -> String {
+        format!("_tidegate-probe-{:016x}-", self.0)
+    }
+
     /// How every unfinished commit of this writer begins.
     pub(crate) fn commit_prefix(self) -> String {
         format!(".tidegate-{:016x}-", self.0)
