@@ -15,7 +15,9 @@ use super::owner;
 use crate::checkpoint::{LOCATION_KEY, VERSION_KEY, read_names, read_version};
 use crate::log::Record;
 use crate::log::spark::{METADATA, commit_text, offsets_text, read_metadata};
+use crate::manifest::StagedPlace;
 use crate::snapshot::SnapshotFiles;
+use crate::stage::FOLDER as STAGED;
 use crate::store::{Store, sidecar};
 
 pub(super) async fn verify(store: &Arc<Store>, contents: &Contents) -> Result<Vec<Finding>> {
@@ -171,11 +173,29 @@ async fn snapshots(store: &Arc<Store>, contents: &Contents, findings: &mut Vec<F
 }
 
 /// That what waits for its sink is what the records name.
-async fn staged(_store: &Store, contents: &Contents, findings: &mut Vec<Finding>) -> Result<()> {
+async fn staged(store: &Store, contents: &Contents, findings: &mut Vec<Finding>) -> Result<()> {
     let newest = contents.newest().map(|it| (it.epoch(), it.attempt.generation));
+    let mut named = BTreeSet::new();
+    for record in contents.records.values().flat_map(|it| it.values()) {
+        for piece in &record.manifest.staged {
+            let StagedPlace::File(name) = &piece.place else { continue };
+            let key = format!("{STAGED}/{name}");
+            match store.read(&key).await? {
+                Some(it) if (it.len() as u64, crc32fast::hash(&it)) != (piece.bytes, piece.crc32) => {
+                    findings.push(Finding::new(&key, "is damaged: it is not what the epoch's record names"));
+                }
+                // Of an older epoch the sinks have it, and it goes.
+                None if contents.chain.first() == Some(&(record.epoch(), record.attempt)) => {
+                    findings.push(Finding::new(&key, "is missing: the newest record names it"));
+                }
+                _ => {}
+            }
+            named.insert(key);
+        }
+    }
     for (key, (name, _)) in &contents.files {
         let Name::Staged(epoch, attempt) = name else { continue };
-        if contents.record(*epoch, *attempt).is_none() && !is_under_way(newest, *epoch, *attempt) {
+        if !named.contains(key) && !is_under_way(newest, *epoch, *attempt) {
             findings.push(Finding::new(key, "is foreign, or was left behind: no record names it"));
         }
     }
@@ -184,7 +204,7 @@ async fn staged(_store: &Store, contents: &Contents, findings: &mut Vec<Finding>
 
 /// True of an attempt that may be running now: its record comes when all of its rows are staged.
 fn is_under_way(newest: Option<(u64, u64)>, epoch: u64, attempt: AttemptId) -> bool {
-    newest.is_none_or(|(newest, generation)| epoch >= newest && attempt.generation >= generation)
+    newest.is_none_or(|(newest, generation)| epoch > newest && attempt.generation >= generation)
 }
 
 /// The names of the sources, and the logs of each.
