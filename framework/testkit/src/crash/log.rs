@@ -73,10 +73,10 @@ fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
     Some((epoch.parse().ok()?, attempt.parse().ok()?))
 }
 
-/// Magic and version take twelve bytes, length and checksum of the header twelve more.
+/// Magic, version and the number of sections take sixteen bytes, length and checksum of the header twelve more.
 fn parse(bytes: &[u8]) -> Result<Record> {
     let header = || {
-        let (length, rest) = bytes.get(12..)?.split_at_checked(8)?;
+        let (length, rest) = bytes.get(16..)?.split_at_checked(8)?;
         let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
         serde_json::from_slice::<Value>(rest.get(4..)?.get(..length)?).ok()
     };
