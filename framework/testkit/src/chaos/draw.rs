@@ -96,7 +96,7 @@ fn script(random: &mut Rng, sources: usize) -> Script {
     for _ in 0..random.usize(4..14) {
         let mut feed: Feed = Vec::new();
         for _ in 0..sources {
-            now += random.i64(..9);
+            now += random.i64(0..9);
             feed.push(Some((0..random.usize(..6)).map(|_| row(random, now)).collect()));
         }
         if sources > 1 && random.u32(..3) == 0 {
@@ -111,7 +111,7 @@ fn script(random: &mut Rng, sources: usize) -> Script {
 
 fn row(random: &mut Rng, now: i64) -> Row {
     // Some come late, some far too late.
-    let late = if random.u32(..4) == 0 { random.i64(..40) } else { random.i64(..4) };
+    let late = if random.u32(..4) == 0 { random.i64(0..40) } else { random.i64(0..4) };
     ((now - late).max(0), random.choice(["a", "b", "c", "d"]).unwrap_or("a").to_owned())
 }
 
