@@ -39,6 +39,7 @@ impl Draw {
         let setup = CrashSetup {
             place,
             snapshot_epochs: random.choice([1, 2, 3, 5, u64::MAX]).unwrap_or(1),
+            stage_memory: random.bool().then_some(100),
             check_ownership: !fenced || random.bool(),
             ..CrashSetup::on(program, sinks)
         };
