@@ -26,16 +26,11 @@ impl Chain {
     pub(crate) async fn read(checkpoint: &Checkpoint, last: Option<&Commit>) -> Result<Self> {
         let mut chain = Self::default();
         let Some(last) = last else { return Ok(chain) };
-        let snapshots = checkpoint.snapshots.epochs().await?;
+        let snapshots = checkpoint.snapshots.list().await?;
         let mut next = Some((last.epoch, last.attempt));
         while let Some((epoch, attempt)) = next {
-            if snapshots.contains(&epoch) {
-                let (found, snapshot) = checkpoint.snapshots.read(epoch).await?;
-                if found != attempt {
-                    let text = format!("snapshot {epoch} is of attempt {found}, the log chose {attempt}");
-                    return Err(Error::config(text).within(about(checkpoint)));
-                }
-                chain.snapshot = snapshot;
+            if snapshots.contains(&(epoch, attempt)) {
+                chain.snapshot = checkpoint.snapshots.read(epoch, attempt).await?;
                 break;
             }
             let (record, delta) = checkpoint.wal.read(epoch, attempt).await?;

@@ -92,7 +92,7 @@ impl Sources {
             let Some(range) = logged.sources.iter().find(|it| it.name == task.name) else { continue };
             if range.index != task.index {
                 let (theirs, ours) = (range.index, task.index);
-                let text = format!("its records have index {theirs}, state/names has {ours}: that file is damaged");
+                let text = format!("its records have index {theirs}, state/sources has {ours}: that file is damaged");
                 return Err(Error::config(text).within(about(&task.name)));
             }
             // Offsets are opaque here: a source that can't split an empty range can't read them.

@@ -66,14 +66,11 @@ impl Wal {
         Ok((record, delta.to_vec()))
     }
 
-    /// Removes all records of epochs before `oldest`.
-    pub(crate) async fn purge(&self, oldest: u64) -> Result<()> {
-        for name in self.store.list(FOLDER).await? {
-            if parse_name(&name).is_some_and(|(epoch, _)| epoch < oldest) {
-                self.store.remove(&format!("{FOLDER}/{name}")).await?;
-            }
-        }
-        Ok(())
+    /// The records of epochs before `oldest`.
+    pub(crate) async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let names = self.store.list(FOLDER).await?;
+        let is_old = |it: &String| parse_name(it).is_some_and(|(epoch, _)| epoch < oldest);
+        Ok(names.into_iter().filter(is_old).map(|it| format!("{FOLDER}/{it}")).collect())
     }
 }
 

@@ -123,7 +123,7 @@ async fn a_best_effort_sink_holds_up_nobody() {
 async fn an_owner_that_was_overtaken_commits_nothing() {
     let world = World::new();
     let mut query = world.start().await.unwrap();
-    std::fs::write(world.root().join("state/generation"), "1").unwrap();
+    std::fs::write(world.root().join("state/generations/1"), "another owner").unwrap();
     world.feed().add(&[1]);
     let error = query.step().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Fenced, "{error}");

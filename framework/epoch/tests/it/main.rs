@@ -8,6 +8,7 @@ mod errors;
 mod folder;
 mod kill;
 mod order;
+mod ownership;
 mod progress;
 mod retention;
 mod triggers;

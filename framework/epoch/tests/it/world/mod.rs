@@ -4,6 +4,7 @@ mod program;
 mod sink;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,7 +15,12 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
+use futures::TryStreamExt;
 use tidegate_storage::Location;
+use tidegate_storage::object_store::memory::InMemory;
+use tidegate_storage::object_store::path::Path as StorePath;
+use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
 
 pub(crate) use program::{DELAY_MS, Windows, model};
 pub(crate) use sink::{Store, Table};
@@ -87,6 +93,12 @@ pub(crate) struct World {
     pub(crate) limit: ReadLimit,
     /// Without one the program is stateless.
     pub(crate) windows: bool,
+    /// Where the checkpoint lies, if not in the folder.
+    pub(crate) place: Option<Location>,
+    /// Takes the checkpoint from whoever has it.
+    pub(crate) take_over: bool,
+    /// Makes a copy a query of its own.
+    pub(crate) adopt: bool,
 }
 
 impl World {
@@ -112,7 +124,36 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
             limit: ReadLimit::NONE,
             windows: true,
+            place: None,
+            take_over: false,
+            adopt: false,
         }
+    }
+
+    /// On an object store in memory.
+    pub(crate) fn in_memory() -> Self {
+        let url = Url::parse("memory:///checkpoint").unwrap();
+        let place = Location::of_store(url, Arc::new(InMemory::new()), StorePath::from("checkpoint"));
+        Self { place: Some(place), ..Self::new() }
+    }
+
+    /// All files of the checkpoint.
+    pub(crate) async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let place = self.location().unwrap();
+        let mut all = BTreeMap::new();
+        let listed: Vec<_> = place.store().list(Some(place.prefix())).try_collect().await.unwrap();
+        for it in listed {
+            let key = it.location.as_ref()[place.prefix().as_ref().len() + 1..].to_owned();
+            // A heartbeat may come and go.
+            if let Ok(found) = place.store().get(&it.location).await {
+                all.insert(key, found.bytes().await.unwrap().to_vec());
+            }
+        }
+        all
+    }
+
+    fn location(&self) -> Result<Location> {
+        self.place.clone().map_or_else(|| Location::at(&self.root()), Ok)
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -128,8 +169,13 @@ impl World {
     }
 
     pub(crate) async fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
-        let options = CheckpointOptions { faults: faults.clone(), ..CheckpointOptions::new(self.clock.clone()) };
-        Checkpoint::open(&Location::at(&self.root())?, options).await
+        let options = CheckpointOptions {
+            faults: faults.clone(),
+            take_over: self.take_over,
+            adopt: self.adopt,
+            ..CheckpointOptions::new(self.clock.clone())
+        };
+        Checkpoint::open(&self.location()?, options).await
     }
 
     /// A query that has not been started.
@@ -189,7 +235,7 @@ impl World {
     }
 
     pub(crate) fn list(&self, folder: &str) -> Vec<String> {
-        names(&self.root().join(folder))
+        names(&self.root().join(folder)).into_iter().filter(|it| !it.starts_with('.')).collect()
     }
 }
 
