@@ -3,7 +3,7 @@
 # readers. Everything lands in one cache folder; a second call does nothing.
 set -euo pipefail
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
-PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.*"
+PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.* moto[server]==5.*"
 mkdir -p "$CACHE"
 
 missing=()

@@ -13,6 +13,7 @@ mod kafka;
 mod kill_matrix;
 mod pair;
 mod process;
+mod s3;
 mod socket;
 mod stand;
 mod take_over;
