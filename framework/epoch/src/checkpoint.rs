@@ -7,6 +7,7 @@
 //! state/sources/<i>                                       names of sources, for ever
 //! state/wal/<n>.<attempt>  state/snapshots/<n>.<attempt>  the truth
 //! state/staged/<n>.<attempt>.<sink>                       rows that a record names, until their epoch is decided
+//! state/branches/<n>                                      where the query went back: epoch n goes on from an earlier one
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
 //! .<name>.crc                                             checksums of files that have none inside
 //! ```

@@ -197,7 +197,8 @@ impl Job {
     /// Staged rows of attempts that were never decided, or whose removal failed.
     async fn staged_before(&self, oldest: u64) -> Result<Vec<String>> {
         let names = self.files.store.list(STAGED).await?;
-        let is_old = |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
+        let is_old =
+            |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
         Ok(names.into_iter().filter(is_old).map(|it| format!("{STAGED}/{it}")).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -74,6 +74,7 @@ impl Location {
 
     fn on_disk(path: &Path, options: &StoreOptions) -> Result<Self> {
         let absolute = std::path::absolute(path).map_err(|e| Error::config(path.display().to_string()).because(e))?;
+        let absolute = without_parents(&absolute);
         let name = absolute.display().to_string();
         if let Some(key) = options.keys().next() {
             return Err(wrong(&name, &format!("a local folder takes no storage settings, found '{key}'")));
@@ -141,6 +142,18 @@ impl Location {
     pub fn path(&self, name: &str) -> StorePath {
         name.split('/').filter(|it| !it.is_empty()).fold(self.prefix.clone(), |path, part| path.join(part))
     }
+}
+
+/// The path without `..`: links above one are followed first, as far as they exist.
+fn without_parents(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut plain, part| match part {
+        Component::ParentDir => {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+            plain
+        }
+        other => plain.join(other),
+    })
 }
 
 /// User and password of a URL stay out of messages.

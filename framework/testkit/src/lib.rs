@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod chaos;
 pub mod clock;
 pub mod crash;
 pub mod memory;
@@ -8,5 +9,5 @@ pub mod store;
 pub mod suite;
 
 pub use clock::ManualClock;
-pub use memory::{MemoryConnectors, MemoryInput, MemoryLog, MemorySink, MemorySource, MemoryTable};
+pub use memory::{MemoryConnectors, MemoryInput, MemoryKind, MemoryLog, MemorySink, MemorySource, MemoryTable};
 pub use store::FlakyStore;

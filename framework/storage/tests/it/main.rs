@@ -16,6 +16,7 @@ fn open(text: &str, options: &[(&str, &str)]) -> tidegate_api::Result<Location> 
 fn paths_are_local() {
     assert_eq!(open("a/b", &[]).unwrap().local(), Some(Path::new("/base/a/b")));
     assert_eq!(open("/a", &[]).unwrap().local(), Some(Path::new("/a")));
+    assert_eq!(open("a/../c/./d", &[]).unwrap().local(), Some(Path::new("/base/c/d")));
     assert_eq!(open("file:///a/b", &[]).unwrap().local(), Some(Path::new("/a/b")));
 }
 

@@ -29,7 +29,7 @@ on.end: stop
 watermark.policy: avg
 tasks.max: many
 exactly.once.support: maybe
-checkpoint.location: s3://bucket/x
+checkpoint.location: ftp://host/x
 sources:
   s: { connector.class: straem, value.format: xml, value.mode: lenient, static: 1 }
 views: { v: { watermark.column: ts } }
@@ -46,7 +46,7 @@ sinks: { a: { connector.class: outt, output.mode: insert, best.effort: 2 }, b: {
         ("watermark.policy", "expected min or max"),
         ("tasks.max", "whole number"),
         ("exactly.once.support", "expected requested"),
-        ("checkpoint.location", "'s3://'"),
+        ("checkpoint.location", "a URL of s3"),
         ("sources.s.connector.class", "did you mean 'stream'?"),
         ("sources.s.value.format", "found 'xml'"),
         ("sources.s.value.mode", "found 'lenient'"),

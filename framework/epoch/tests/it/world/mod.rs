@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use tidegate_api::{Clock, DynSource, ReadLimit, Result, async_trait};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
-use futures::TryStreamExt;
 use tidegate_storage::Location;
 use tidegate_storage::object_store::memory::InMemory;
 use tidegate_storage::object_store::path::Path as StorePath;
@@ -93,17 +93,17 @@ pub(crate) struct World {
     pub(crate) limit: ReadLimit,
     /// Without one the program is stateless.
     pub(crate) windows: bool,
+    pub(crate) digest: &'static str,
+    /// How many bytes of an output stay in memory.
+    pub(crate) stage_memory: Option<usize>,
+    /// The sources can be read once only.
+    pub(crate) once: bool,
     /// Where the checkpoint lies, if not in the folder.
     pub(crate) place: Option<Location>,
     /// Takes the checkpoint from whoever has it.
     pub(crate) take_over: bool,
     /// Makes a copy a query of its own.
     pub(crate) adopt: bool,
-    pub(crate) digest: &'static str,
-    /// How many bytes of an output stay in memory.
-    pub(crate) stage_memory: Option<usize>,
-    /// The sources can be read once only.
-    pub(crate) once: bool,
 }
 
 impl World {
@@ -129,12 +129,12 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
             limit: ReadLimit::NONE,
             windows: true,
-            place: None,
-            take_over: false,
-            adopt: false,
             digest: "digest",
             stage_memory: None,
             once: false,
+            place: None,
+            take_over: false,
+            adopt: false,
         }
     }
 
