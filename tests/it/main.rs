@@ -16,6 +16,7 @@ mod kafka_sink;
 mod kill_matrix;
 mod pair;
 mod process;
+mod s3;
 mod socket;
 mod stand;
 mod take_over;

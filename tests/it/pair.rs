@@ -90,14 +90,14 @@ sinks:
   table:
     connector.class: delta
     path: {root}/table
-    checkpoint.interval: 20
+    log.checkpoint.interval: 20
     sql: |
       SELECT window.start AS start, window.end AS end, page, count(*) AS views, count(user_id) AS users
       FROM clicks GROUP BY window(ts, '5 minutes'), page
   copy:
     connector.class: delta
     path: {root}/copy
-    checkpoint.interval: 20
+    log.checkpoint.interval: 20
     sql: SELECT event_id, user_id, page, amount, ts FROM clicks WHERE action = 'click'
 "#,
             servers = self.kafka.servers(),
