@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod cassandra;
 mod clicks;
 mod files;
 mod kafka;

@@ -134,12 +134,14 @@ impl Sink for CassandraSink {
     }
 
     async fn commit(&self, epoch: &Epoch, parts: Vec<Part>, _: &[SourcePosition]) -> Result<CommitOutcome> {
-        let rows = self.held.get(&parts)?;
+        let Some(rows) = self.held.get(&parts)? else {
+            return Ok(CommitOutcome::AlreadyCommitted { attempt: Some(epoch.attempt) });
+        };
         let in_flight = usize::try_from(self.config.max_in_flight.get()).unwrap_or(usize::MAX);
         let all = stream::iter(merged(&rows)).map(|(key, op)| self.execute(epoch, key, op));
         let done: Result<()> = all.buffer_unordered(in_flight).try_collect().await;
         done.map_err(|e: Error| e.within(format_args!("table {}", self.plan.name())))?;
-        self.held.drop_parts(&parts);
+        self.held.written(&parts);
         Ok(CommitOutcome::Committed)
     }
 
