@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod cassandra;
 mod clicks;
 mod file_sink;
 mod files;
