@@ -13,6 +13,7 @@
 //! ```
 
 mod identity;
+mod import;
 mod names;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tidegate_storage::Location;
 use tokio::runtime::Handle;
 
 use crate::fault::Faults;
+use crate::log::branch::{self, Branches};
 use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
@@ -33,6 +35,8 @@ use crate::store::{Store, failed};
 
 use identity::Place;
 use names::Names;
+
+pub use import::ImportPoint;
 
 pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY, read_version};
 pub(crate) use names::read as read_names;
@@ -80,6 +84,7 @@ pub struct Checkpoint {
     pub(crate) wal: Wal,
     pub(crate) spark: SparkLogs,
     pub(crate) snapshots: SnapshotFiles,
+    pub(crate) branches: Branches,
 }
 
 impl Checkpoint {
@@ -120,7 +125,9 @@ impl Checkpoint {
             Place::New => identity::settle(&store).await?,
             Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
         }
-        for folder in ["state/wal", "state/snapshots", stage::FOLDER].into_iter().chain(SparkLogs::FOLDERS) {
+        for folder in
+            ["state/wal", "state/snapshots", stage::FOLDER, branch::FOLDER].into_iter().chain(SparkLogs::FOLDERS)
+        {
             store.make_folder(folder).await?;
         }
         store.sweep().await?;
@@ -132,6 +139,7 @@ impl Checkpoint {
             owner,
             wal,
             snapshots,
+            branches: Branches::new(store.clone()),
             store,
         })
     }

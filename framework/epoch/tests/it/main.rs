@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod branches;
 mod copies;
 mod crash;
 mod damage;
@@ -13,6 +14,7 @@ mod order;
 mod ownership;
 mod progress;
 mod retention;
+mod sources;
 mod staging;
 mod triggers;
 mod watermarks;
