@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tidegate_api::{Error, MemoryBudget, Result};
+use tidegate_api::{Error, ErrorKind, MemoryBudget, Result};
 use tidegate_engine::{Environment, QueryPlan};
 use tidegate_epoch::{Faults, StopSignal};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -127,7 +127,10 @@ async fn run_one(job: Job, style: Style, screen: Screen, io: Handle, stop: StopS
         };
         query.run(&stop).await
     };
-    Box::pin(run).await.map_err(|e: Error| e.within(format!("query '{}' failed", job.name)))
+    Box::pin(run).await.map_err(|e: Error| {
+        let how = if e.kind() == ErrorKind::Fenced { "was fenced" } else { "failed" };
+        e.within(format!("query '{}' {how}", job.name))
+    })
 }
 
 fn flatten(ended: Result<Result<()>, JoinError>) -> Result<()> {

@@ -190,7 +190,7 @@ fn client(servers: &str) -> ClientConfig {
     config
 }
 
-fn create_topic(servers: &str, topic: &str) {
+pub(crate) fn create_topic(servers: &str, topic: &str) {
     let admin: AdminClient<DefaultClientContext> = client(servers).create().expect("an admin client");
     let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -199,7 +199,7 @@ fn create_topic(servers: &str, topic: &str) {
 }
 
 /// Sends every line of the input; lines of one page stay in one partition.
-fn produce(servers: &str, topic: &str, input: &Path) {
+pub(crate) fn produce(servers: &str, topic: &str, input: &Path) {
     let mut config = client(servers);
     config.set("linger.ms", "20").set("compression.type", "lz4").set("queue.buffering.max.messages", "500000");
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");

@@ -79,8 +79,14 @@ pub(crate) fn wait(mut child: Child, limit: Duration) -> Finished {
 
 /// Runs a script of the tests with the Python that `tests/setup.sh` prepares.
 pub(crate) fn python(script: &str, args: &[&str]) -> String {
-    let python = crate::stand::python();
-    let output = Command::new(python).arg(root().join(script)).args(args).output().expect("python runs");
+    python_with(script, args, &[])
+}
+
+/// The same with further variables in its environment.
+pub(crate) fn python_with(script: &str, args: &[&str], env: &[(String, String)]) -> String {
+    let mut command = Command::new(crate::stand::python());
+    command.arg(root().join(script)).args(args).envs(env.iter().map(|(key, value)| (key, value)));
+    let output = command.output().expect("python runs");
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{script} {args:?}: {out}{}", String::from_utf8_lossy(&output.stderr));
     out

@@ -9,7 +9,7 @@ use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 use tidegate_api::{
     AttemptId, CommitOutcome, ConnectorContext, Epoch, Error, Guarantee, OutputMode, Result, Sink, SinkSpec,
-    SourcePosition, Staging, WriterId, async_trait,
+    SourcePosition, Staging, WriterId, async_trait, fault,
 };
 
 use crate::cells::{NULL, UNSET};
@@ -64,6 +64,7 @@ impl CassandraSink {
     /// epochs before wrote, or as late as the last of them, where a removal wins.
     fn execute<'a>(&'a self, epoch: &'a Epoch, key: CellBytes, op: Op) -> BoxFuture<'a, Result<()>> {
         async move {
+            fault::hit("cassandra.statement")?;
             let time = epoch.write_time_us;
             if let (true, Some(delete)) = (op.clear, &self.delete) {
                 let before = Some(if op.values.is_some() { time - 1 } else { time });

@@ -32,6 +32,8 @@ pub(crate) trait TableLog: Send + Sync {
     async fn put(&self, version: u64, body: Bytes) -> Put;
     /// Reads commit `version`.
     async fn get(&self, version: u64) -> Result<Option<Bytes>>;
+    /// Makes durable what `get` has shown: it may have been written by a call that failed after it.
+    async fn confirm(&self) -> Result<()>;
     /// What the table is like at `version`.
     async fn shape(&self, version: u64) -> Result<Shape>;
 }
@@ -47,11 +49,13 @@ pub(crate) struct Head {
     pub(crate) news: Vec<Held>,
     /// The table changed since it was last found to fit.
     pub(crate) reshaped: bool,
+    /// Somebody took back epochs of this writer since the caller opened the table.
+    pub(crate) restored: Option<u64>,
 }
 
 impl Head {
     pub(crate) fn new(version: u64, held: Option<Held>) -> Self {
-        Self { version, held, news: Vec::new(), reshaped: false }
+        Self { version, held, news: Vec::new(), reshaped: false, restored: None }
     }
 
     fn learn(&mut self, held: Held) {
@@ -78,10 +82,11 @@ pub(crate) struct Request<'a> {
 /// `Fenced` if the table holds a later epoch of this writer, `Transient` if the outcome is not known, `Config` if the
 /// table changed so that the files don't fit.
 pub(crate) async fn commit(log: &dyn TableLog, head: &mut Head, request: &Request<'_>) -> Result<CommitOutcome> {
-    let mut unknown = 0;
+    let (mut unknown, mut tried) = (0, false);
     for _ in 0..ROUNDS {
         if let Some(outcome) = decided(head, request.app_id, request.held.epoch)? {
-            return Ok(outcome);
+            let ours = tried && head.held.as_ref().is_some_and(|it| it.attempt == request.held.attempt);
+            return Ok(if ours { CommitOutcome::Committed } else { outcome });
         }
         if head.reshaped {
             // What counts is the table as it is now: it may have changed back, or once more.
@@ -94,6 +99,7 @@ pub(crate) async fn commit(log: &dyn TableLog, head: &mut Head, request: &Reques
             head.reshaped = false;
         }
         let next = head.version + 1;
+        tried = true;
         let failed = match log.put(next, (request.body)(head.version)?).await {
             Put::Written => {
                 head.version = next;
@@ -122,8 +128,14 @@ pub(crate) async fn commit(log: &dyn TableLog, head: &mut Head, request: &Reques
 pub(crate) async fn catch_up(log: &dyn TableLog, head: &mut Head, app_id: &str) -> Result<()> {
     while let Some(body) = log.get(head.version + 1).await? {
         let entry = entry::read(&body, head.version + 1, app_id)?;
+        if entry.held.is_some() || entry.restored {
+            log.confirm().await?;
+        }
         head.version += 1;
         head.reshaped |= entry.reshaped;
+        if entry.restored {
+            head.restored = Some(head.version);
+        }
         if let Some(held) = entry.held {
             head.learn(held);
         }
@@ -154,6 +166,11 @@ pub(crate) async fn find(
 
 /// What is clear without asking.
 pub(crate) fn decided(head: &Head, app_id: &str, epoch: u64) -> Result<Option<CommitOutcome>> {
+    if let Some(version) = head.restored {
+        return Err(Error::fenced(format!(
+            "epoch {epoch} of writer {app_id}: commit {version} took back epochs of it, another owner has been here"
+        )));
+    }
     match &head.held {
         Some(held) if held.epoch == epoch => Ok(Some(CommitOutcome::AlreadyCommitted { attempt: held.attempt })),
         Some(held) if held.epoch > epoch => Err(Error::fenced(format!(

@@ -2,15 +2,20 @@
 
 use std::num::NonZeroU64;
 
-use tidegate_api::{ConfigDef, ConfigValue};
+use tidegate_api::{ConfigDef, ConfigValue, PassThrough};
 
 /// Settings of the `delta` sink.
 #[derive(ConfigDef)]
 pub struct DeltaConfig {
-    /// Where the table is: a local folder, relative to the current folder, or a `file://` URL. It is created if it is not
-    /// there.
+    /// Where the table is: a local folder, relative to the current folder, a `file://` URL, or a folder of an object
+    /// store with conditional puts: `s3://bucket/folder`, `az://container/folder`, `gs://bucket/folder`. It is created if
+    /// it is not there.
     #[config(importance = "high")]
     pub path: String,
+    /// Settings of the object store, such as `storage.aws_region` or `storage.endpoint`, by the names of the
+    /// `object_store` crate; over those of the environment (`AWS_REGION` …).
+    #[config(prefix = "storage.")]
+    pub storage: PassThrough,
     /// The columns that the table is partitioned by, when it is created. A table that is there must be partitioned by
     /// the same ones; left out, it may be partitioned by any columns of the query.
     pub partition_by: Option<Vec<String>>,
@@ -21,7 +26,7 @@ pub struct DeltaConfig {
     /// Commits between two checkpoints of the table's log, which readers start from. They are written in the
     /// background.
     #[config(default = "100", importance = "low")]
-    pub checkpoint_interval: NonZeroU64,
+    pub log_checkpoint_interval: NonZeroU64,
     /// Whether log files that are older than the table's `delta.logRetentionDuration` are removed after a checkpoint.
     /// The table's `delta.enableExpiredLogCleanup` can forbid it too.
     #[config(default = "true", importance = "low")]
@@ -76,10 +81,10 @@ mod tests {
     fn defaults_and_spellings() {
         let config = DeltaConfig::parse(&Settings::from_iter([("path", "t"), ("partitionBy", "a, b")])).unwrap();
         assert_eq!(config.partition_by, Some(vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!((config.target_file_size, config.checkpoint_interval.get()), (ByteSize(100_000_000), 100));
+        assert_eq!((config.target_file_size, config.log_checkpoint_interval.get()), (ByteSize(100_000_000), 100));
         assert!(config.log_cleanup);
-        let issues = DeltaConfig::parse(&Settings::from_iter([("checkpoint.interval", "0")])).unwrap_err();
+        let issues = DeltaConfig::parse(&Settings::from_iter([("log.checkpoint.interval", "0")])).unwrap_err();
         let keys: Vec<_> = issues.iter().map(|it| it.key.as_str()).collect();
-        assert!(keys.contains(&"checkpoint.interval") && keys.contains(&"path"), "{issues:?}");
+        assert!(keys.contains(&"log.checkpoint.interval") && keys.contains(&"path"), "{issues:?}");
     }
 }

@@ -1,16 +1,15 @@
 //! `Delta`: the connector class; what it refuses before anything is touched.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tidegate_api::{
     ConfigIssue, ConnectorContext, Error, OutputMode, Result, SchemaRef, SinkConnector, SinkSpec, async_trait,
 };
-use url::Url;
+use tidegate_storage::Location;
 
 use crate::config::DeltaConfig;
 use crate::schema;
-use crate::sink::{DeltaSink, SinkParts};
-use crate::store::TableStore;
+use crate::sink::DeltaSink;
 
 /// The `delta` sink connector.
 pub struct Delta;
@@ -27,8 +26,8 @@ impl SinkConnector for Delta {
             let message = format!("the sink does not take this mode: delta takes append, not {}", spec.mode);
             issues.push(ConfigIssue::new("output.mode", message));
         }
-        if let Err(message) = local_path(&config.path, Path::new("")) {
-            issues.push(ConfigIssue::new("path", message));
+        if let Err(error) = location(config, Path::new("")) {
+            issues.push(ConfigIssue::new("path", error.to_string()));
         }
         issues.extend(schema::problems(&spec.schema).into_iter().map(|it| ConfigIssue::new("sql", it)));
         issues.extend(partition_problems(config.partition_by.as_deref().unwrap_or_default(), &spec.schema));
@@ -40,28 +39,18 @@ impl SinkConnector for Delta {
     }
 
     async fn build(config: DeltaConfig, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<DeltaSink> {
-        let wrong = |message: String| Error::config(format!("sink {}: {message}", ctx.name));
-        let path = local_path(&config.path, &ctx.data_dir).map_err(wrong)?;
-        let wanted = schema::columns(&spec.schema).map_err(|all| wrong(all.join("; ")))?;
-        let store = TableStore::local(&path)?;
-        Ok(DeltaSink::new(SinkParts { config, wanted, store, ctx: ctx.clone() }))
+        let location = location(&config, &ctx.data_dir).map_err(|e| e.within(format_args!("sink {}", ctx.name)))?;
+        DeltaSink::at(&location, config, spec, ctx)
     }
 }
 
-/// The folder that `path` means, or why it means none.
-fn local_path(path: &str, data_dir: &Path) -> Result<PathBuf, String> {
-    let path = path.trim();
+/// The folder that `path` means.
+fn location(config: &DeltaConfig, data_dir: &Path) -> Result<Location> {
+    let path = config.path.trim();
     if path.is_empty() {
-        return Err("is empty, expected a folder".to_owned());
+        return Err(Error::config("is empty, expected a folder"));
     }
-    if !path.contains("://") {
-        return Ok(data_dir.join(path));
-    }
-    let url = Url::parse(path).map_err(|e| format!("'{path}' is not a URL: {e}"))?;
-    if url.scheme() != "file" {
-        return Err(format!("'{}://' is not supported yet, expected a local folder or a file:// URL", url.scheme()));
-    }
-    url.to_file_path().map_err(|()| format!("'{path}' names no local folder"))
+    Location::open(path, &config.storage, data_dir)
 }
 
 fn partition_problems(partition_by: &[String], schema: &SchemaRef) -> Vec<ConfigIssue> {

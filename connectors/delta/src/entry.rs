@@ -15,6 +15,8 @@ const ATTEMPT_APP: &str = "#attempt";
 const TRY_BITS: u32 = 24;
 /// The key in `commitInfo` that holds the attempt.
 const ATTEMPT: &str = "tidegateAttempt";
+/// The key in `commitInfo` of a commit that took epochs back: the writer id.
+const RESTORED: &str = "tidegateRestored";
 /// The lowest protocol that every reader and writer knows.
 const READER_VERSION: i32 = 1;
 const WRITER_VERSION: i32 = 2;
@@ -35,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) held: Option<Held>,
     /// Metadata or protocol changed.
     pub(crate) reshaped: bool,
+    /// The commit took back epochs of this writer.
+    pub(crate) restored: bool,
 }
 
 /// What an epoch's commit says beside its files.
@@ -44,6 +48,17 @@ pub(crate) struct Header<'a> {
     pub(crate) epoch: u64,
     pub(crate) attempt: AttemptId,
     pub(crate) rows: u64,
+    pub(crate) now_ms: i64,
+}
+
+/// What a commit that takes epochs back says beside its files.
+pub(crate) struct RestoreHeader<'a> {
+    pub(crate) app_id: &'a str,
+    /// The last epoch that stays.
+    pub(crate) through: Option<u64>,
+    /// The version of the table before the first commit that is taken back.
+    pub(crate) version: u64,
+    pub(crate) read_version: u64,
     pub(crate) now_ms: i64,
 }
 
@@ -66,6 +81,8 @@ struct AddedPath {
 struct Info {
     #[serde(rename = "tidegateAttempt")]
     attempt: Option<Value>,
+    #[serde(rename = "tidegateRestored")]
+    restored: Option<Value>,
 }
 
 /// Reads commit `version`.
@@ -86,8 +103,9 @@ pub(crate) fn read(body: &[u8], version: u64, app_id: &str) -> Result<Entry> {
                 })?);
         }
         paths.extend(line.add.map(|it| it.path));
-        let text = line.commit_info.and_then(|it| it.attempt);
-        attempt = text.as_ref().and_then(Value::as_str).and_then(|it| it.parse().ok()).or(attempt);
+        let Some(info) = line.commit_info else { continue };
+        entry.restored |= info.restored.as_ref().and_then(Value::as_str) == Some(app_id);
+        attempt = info.attempt.as_ref().and_then(Value::as_str).and_then(|it| it.parse().ok()).or(attempt);
     }
     entry.held = epoch.map(|epoch| Held { epoch, attempt, paths });
     Ok(entry)
@@ -130,6 +148,30 @@ pub(crate) fn write(header: &Header<'_>, files: &[Add], read_version: u64) -> Re
         lines.push(file.map_err(|e| Error::internal("a file can't be written to the log").because(e))?);
     }
     Ok(body(&lines))
+}
+
+/// The commit that takes back what this writer committed after epoch `through`: on top of `read_version` it makes these
+/// files those of the table again.
+pub(crate) fn restore(header: &RestoreHeader<'_>, adds: &[Value], removes: &[Value]) -> Bytes {
+    let info = json!({
+        "timestamp": header.now_ms,
+        "operation": "RESTORE",
+        "operationParameters": { "version": header.version.to_string(), "timestamp": null },
+        "readVersion": header.read_version,
+        "isBlindAppend": false,
+        "operationMetrics": {
+            "numRestoredFiles": adds.len().to_string(),
+            "numRemovedFiles": removes.len().to_string(),
+        },
+        "engineInfo": engine(),
+        "txnId": Uuid::new_v4(),
+        RESTORED: header.app_id,
+        "tidegateThrough": header.through.map(|it| it.to_string()),
+    });
+    let mut lines = vec![json!({ "commitInfo": info }).to_string()];
+    lines.extend(removes.iter().map(|it| json!({ "remove": it }).to_string()));
+    lines.extend(adds.iter().map(|it| json!({ "add": it }).to_string()));
+    body(&lines)
 }
 
 /// The application id under which the log keeps the attempt of the last epoch.
@@ -193,7 +235,7 @@ mod tests {
         let body = write(&header(4), &[file], 11).unwrap();
         let held =
             Held { epoch: 4, attempt: Some(AttemptId { generation: 2, n: 5 }), paths: vec!["p=1/part-x".to_owned()] };
-        assert_eq!(read(&body, 12, "q/sink").unwrap(), Entry { held: Some(held), reshaped: false });
+        assert_eq!(read(&body, 12, "q/sink").unwrap(), Entry { held: Some(held), ..Entry::default() });
         assert_eq!(read(&body, 12, "q/other").unwrap(), Entry::default());
         let text = String::from_utf8(body.to_vec()).unwrap();
         assert!(text.starts_with("{\"commitInfo\"") && text.contains("\"epochId\":\"4\""), "{text}");
@@ -219,7 +261,7 @@ mod tests {
             {"metaData":{"id":"x"}}
             {"remove":{"path":"y"}}
         "#;
-        assert_eq!(read(theirs, 1, "q/sink").unwrap(), Entry { held: None, reshaped: true });
+        assert_eq!(read(theirs, 1, "q/sink").unwrap(), Entry { reshaped: true, ..Entry::default() });
         assert!(read(br#"{"protocol":{}}"#, 1, "q/sink").unwrap().reshaped);
         let error = read(b"{\"commitInfo\"", 1, "q/sink").unwrap_err().to_string();
         assert!(error.contains("commit 1 can't be read"), "{error}");

@@ -1,32 +1,58 @@
 //! One data file while it is written, and the removal of files that came to nothing.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use deltalake::kernel::Add;
 use deltalake::parquet::arrow::AsyncArrowWriter;
 use deltalake::parquet::arrow::arrow_writer::ArrowWriterOptions;
+use deltalake::parquet::arrow::async_writer::AsyncFileWriter;
 use deltalake::parquet::basic::Compression;
 use deltalake::parquet::errors::ParquetError;
 use deltalake::parquet::file::properties::WriterProperties;
-use tidegate_api::{Error, Result};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tidegate_api::{Error, ErrorKind, Result};
+use tidegate_storage::{kind_of, object_store::Error as StoreError};
 use tokio::fs::File;
 
 use crate::stats::{self, StatsRule};
-use crate::store::{TableStore, io_error};
+use crate::store::{ObjectFile, TableStore, io_error};
+
+/// Where the bytes of a data file go.
+pub(crate) enum DataFile {
+    Disk(File),
+    Object(Box<ObjectFile>),
+}
+
+impl AsyncFileWriter for DataFile {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<(), ParquetError>> {
+        match self {
+            Self::Disk(it) => AsyncFileWriter::write(it, bytes),
+            Self::Object(it) => it.write(bytes).boxed(),
+        }
+    }
+
+    fn complete(&mut self) -> BoxFuture<'_, Result<(), ParquetError>> {
+        match self {
+            Self::Disk(it) => AsyncFileWriter::complete(it),
+            Self::Object(it) => it.complete().boxed(),
+        }
+    }
+}
 
 /// A data file that takes rows.
 pub(crate) struct OpenFile {
     /// Relative to the table.
     path: String,
     rows: u64,
-    writer: AsyncArrowWriter<File>,
+    writer: AsyncArrowWriter<DataFile>,
 }
 
 impl OpenFile {
-    /// Begins a file; it is there at once, and no reader looks at it.
+    /// Begins a file. On the local disk it is there at once, and no reader looks at it.
     pub(crate) async fn create(store: &TableStore, path: String, schema: SchemaRef) -> Result<Self> {
         let file = store.create_file(&path).await?;
         let properties = WriterProperties::builder()
@@ -70,8 +96,9 @@ impl OpenFile {
         let path = self.path;
         let metadata = self.writer.finish().await.map_err(|e| parquet_error(&path, e))?;
         let bytes = self.writer.bytes_written();
-        let file = self.writer.into_inner();
-        file.sync_all().await.map_err(|e| io_error(&path, "can't be synced", e))?;
+        if let DataFile::Disk(file) = self.writer.into_inner() {
+            file.sync_all().await.map_err(|e| io_error(&path, "can't be synced", e))?;
+        }
         let add = Add {
             path,
             partition_values,
@@ -86,19 +113,28 @@ impl OpenFile {
 }
 
 fn parquet_error(path: &str, e: ParquetError) -> Error {
-    // What fails is nearly always the disk below: tried again it may work.
-    Error::transient(format!("file {path} can't be written")).because(e)
+    // What fails is nearly always the disk or the store below: tried again it may work.
+    let ParquetError::External(below) = e else {
+        return Error::transient(format!("file {path} can't be written")).because(e);
+    };
+    match below.downcast::<std::io::Error>() {
+        Ok(e) => io_error(&format!("file {path}"), "can't be written", *e),
+        Err(e) => {
+            let kind = e.downcast_ref::<StoreError>().map_or(ErrorKind::Transient, kind_of);
+            Error::new(kind, format!("file {path} can't be written")).because(ParquetError::External(e))
+        }
+    }
 }
 
 /// Removes its files when dropped, unless they have been handed on.
 pub(crate) struct Scratch {
-    root: PathBuf,
+    store: TableStore,
     paths: Vec<String>,
 }
 
 impl Scratch {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, paths: Vec::new() }
+    pub(crate) fn new(store: TableStore) -> Self {
+        Self { store, paths: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, path: String) {
@@ -114,11 +150,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         for path in &self.paths {
-            if let Err(error) = std::fs::remove_file(self.root.join(path))
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(path, %error, "a data file of a try that failed stays behind");
-            }
+            self.store.discard(path);
         }
     }
 }

@@ -10,6 +10,7 @@ mod file;
 mod maintain;
 mod names;
 mod open;
+mod restore;
 mod schema;
 mod sink;
 mod stats;

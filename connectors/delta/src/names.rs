@@ -23,6 +23,11 @@ impl WriterHash {
         format!("part-{:016x}-", self.0)
     }
 
+    /// How every probe of the store by this writer begins.
+    pub(crate) fn probe_prefix(self) -> String {
+        format!("_tidegate-probe-{:016x}-", self.0)
+    }
+
     /// How every unfinished commit of this writer begins.
     pub(crate) fn commit_prefix(self) -> String {
         format!(".tidegate-{:016x}-", self.0)
@@ -55,6 +60,12 @@ impl FileNames {
 pub(crate) fn epoch_of(writer: WriterHash, name: &str) -> Option<u64> {
     let rest = name.strip_prefix(&writer.prefix())?.strip_suffix(SUFFIX)?;
     rest.split_once('-')?.0.parse().ok()
+}
+
+/// The attempt that wrote a data file of this writer, as it stands in the name.
+pub(crate) fn attempt_of(writer: WriterHash, name: &str) -> Option<&str> {
+    let rest = name.strip_prefix(&writer.prefix())?.strip_suffix(SUFFIX)?;
+    Some(rest.split_once('.')?.1.rsplit_once('-')?.0)
 }
 
 /// The folder of a partition, relative to the table: one part for each column.
@@ -95,6 +106,7 @@ mod tests {
         assert!(first.ends_with("-17-2-0.3.1-0000beef.snappy.parquet"), "{first}");
         assert_ne!(first, second);
         assert_eq!(epoch_of(writer("a"), &first), Some(17));
+        assert_eq!(attempt_of(writer("a"), &first), Some("3.1"));
         assert_eq!(epoch_of(writer("b"), &first), None);
         assert_eq!(epoch_of(writer("a"), "part-00000-aaaa-c000.snappy.parquet"), None);
         assert_eq!(epoch_of(writer("a"), &first.replace(".parquet", ".tmp")), None);

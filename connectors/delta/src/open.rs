@@ -1,5 +1,6 @@
 //! Opening a table: it is created or checked, and what it holds of this writer is found.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use deltalake::kernel::{StructField, StructType, new_metadata};
@@ -7,8 +8,8 @@ use tidegate_api::{Error, Result, WriterId};
 
 use crate::clean::Leftovers;
 use crate::commit::{self, Head, Put, TableLog};
-use crate::entry::{self, Held};
-use crate::names::{WriterHash, epoch_of};
+use crate::entry;
+use crate::names::{WriterHash, attempt_of, epoch_of};
 use crate::sink::{Known, Opened, SinkParts, Versions, locked};
 use crate::store::StoreLog;
 use crate::table::{Layout, Shape};
@@ -23,6 +24,7 @@ pub(crate) async fn open(parts: &SinkParts, writer: &WriterId) -> Result<Opened>
     let hash = WriterHash::of(writer);
     let app_id = writer.to_string();
     let log = parts.store.log(&parts.ctx.io, hash);
+    parts.store.probe(hash).await?;
     let recorded = recorded_table(parts).await?;
     if !parts.store.exists().await? {
         if let Some(id) = recorded {
@@ -33,9 +35,10 @@ pub(crate) async fn open(parts: &SinkParts, writer: &WriterId) -> Result<Opened>
         create(parts, &log).await?;
     }
     let (head, shape, layout) = read_head(parts, &app_id, &log).await?;
+    parts.store.sync_log().await?;
     record_table(parts, &shape.id).await?;
-    let leftovers = find_leftovers(parts, hash, head.held.as_ref()).await?;
-    parts.store.remove_unfinished_commits(hash).await?;
+    let leftovers = find_leftovers(parts, hash, &app_id, &log, &head).await?;
+    parts.store.remove_unfinished(hash).await?;
     let versions =
         Versions { newest: head.version, checkpoint: parts.store.last_checkpoint().await.unwrap_or_default() };
     tracing::info!(table = %shape.id, version = head.version, epoch = head.held.as_ref().map(|it| it.epoch), "opened");
@@ -130,24 +133,64 @@ async fn create(parts: &SinkParts, log: &StoreLog) -> Result<()> {
     }
 }
 
-/// Data files of this writer that no commit names. Without the last commit those of its epoch can't be told apart: they
-/// are left to VACUUM, like those of epochs before.
-async fn find_leftovers(parts: &SinkParts, writer: WriterHash, held: Option<&Held>) -> Result<Leftovers> {
+/// Data files of this writer that no commit names.
+///
+/// Without the last commit those of its epoch can't be told apart: they are left to VACUUM.
+async fn find_leftovers(
+    parts: &SinkParts,
+    writer: WriterHash,
+    app_id: &str,
+    log: &StoreLog,
+    head: &Head,
+) -> Result<Leftovers> {
+    let held = head.held.as_ref();
     let mut leftovers = Leftovers::default();
+    let mut tries: BTreeMap<u64, Tries> = BTreeMap::new();
     let last = held.map(|it| if it.paths.is_empty() { it.epoch + 1 } else { it.epoch });
     for path in parts.store.data_files(writer.prefix()).await? {
         let name = path.rsplit('/').next().unwrap_or(&path);
-        if let Some(epoch) = epoch_of(writer, name).filter(|it| last.is_none_or(|last| *it >= last)) {
+        let Some(epoch) = epoch_of(writer, name) else { continue };
+        if last.is_none_or(|last| epoch >= last) {
             leftovers.wait(epoch, [path]);
+        } else {
+            let tries = tries.entry(epoch).or_default();
+            tries.attempts.insert(attempt_of(writer, name).unwrap_or_default().to_owned());
+            tries.paths.push(path);
         }
     }
     if let Some(held) = held {
         leftovers.settle(held);
     }
-    let garbage = leftovers.take_garbage();
+    let mut garbage = leftovers.take_garbage();
+    tries.retain(|epoch, it| it.attempts.len() > 1 && held.is_some_and(|held| *epoch < held.epoch));
+    garbage.extend(lost_tries(tries, app_id, log, head.version).await?);
     if !garbage.is_empty() {
         tracing::info!(files = garbage.len(), "removed data files of tries that failed");
         parts.store.remove(garbage).await?;
     }
     Ok(leftovers)
+}
+
+/// What is on disk of an epoch that is over.
+#[derive(Default)]
+struct Tries {
+    attempts: BTreeSet<String>,
+    paths: Vec<String>,
+}
+
+/// Of epochs that were tried more than once, the files that their commits don't name: a process that ended before it
+/// could remove them left them. Epochs whose commits can't be read any more are left to VACUUM.
+async fn lost_tries(mut tries: BTreeMap<u64, Tries>, app_id: &str, log: &StoreLog, newest: u64) -> Result<Vec<String>> {
+    let mut lost = Vec::new();
+    for version in (newest.saturating_sub(LOOK_BACK)..=newest).rev() {
+        if tries.is_empty() {
+            break;
+        }
+        let Some(body) = log.get(version).await? else { break };
+        let Some(held) = entry::read(&body, version, app_id)?.held else { continue };
+        if let Some(found) = tries.remove(&held.epoch) {
+            lost.extend(found.paths.into_iter().filter(|it| !held.paths.contains(it)));
+        }
+    }
+    Ok(lost)
 }

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate_api::{
-    AttemptId, CommitOutcome, ConnectorContext, Epoch, Error, Guarantee, Result, Sink, SourcePosition, Staging,
-    WriterId, async_trait,
+    AttemptId, CommitOutcome, ConnectorContext, Epoch, Error, Guarantee, Result, Sink, SinkSpec, SourcePosition,
+    Staging, WriterId, async_trait,
 };
+use tidegate_storage::Location;
 
 use crate::clean::Leftovers;
 use crate::commit::{self, Head, Request, TableLog};
@@ -14,7 +15,7 @@ use crate::config::DeltaConfig;
 use crate::entry::{self, Header, Held};
 use crate::names::WriterHash;
 use crate::open;
-use crate::schema::Wanted;
+use crate::schema::{self, Wanted};
 use crate::store::{StoreLog, TableStore};
 use crate::table::Layout;
 use crate::writer::{DeltaWriter, Prepared, WriterParts};
@@ -75,8 +76,15 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl DeltaSink {
-    pub(crate) fn new(parts: SinkParts) -> Self {
-        Self { parts, opened: None }
+    /// A sink for the table in this folder, whatever `path` says: for stores that no URL names.
+    ///
+    /// # Errors
+    /// `Config` if the columns or the folder can't be a table's.
+    pub fn at(location: &Location, config: DeltaConfig, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<Self> {
+        let wanted = schema::columns(&spec.schema)
+            .map_err(|all| Error::config(format!("sink {}: {}", ctx.name, all.join("; "))))?;
+        let store = TableStore::at(location)?;
+        Ok(Self { parts: SinkParts { config, wanted, store, ctx: ctx.clone() }, opened: None })
     }
 
     pub(crate) fn opened(&self) -> Result<&Opened> {
@@ -85,7 +93,7 @@ impl DeltaSink {
 
     /// The error with the table in front.
     pub(crate) fn named(&self, error: Error) -> Error {
-        error.within(format_args!("delta table {}", self.parts.store.root().display()))
+        error.within(format_args!("delta table {}", self.parts.store.name()))
     }
 
     async fn commit_files(&self, opened: &Opened, epoch: &Epoch, prepared: &Prepared) -> Result<CommitOutcome> {
@@ -148,7 +156,7 @@ impl DeltaSink {
 
 impl Opened {
     /// Passes on what was learned of the log.
-    fn settle(&self, known: &mut Known) {
+    pub(crate) fn settle(&self, known: &mut Known) {
         let mut leftovers = locked(&self.leftovers);
         for held in known.head.news.drain(..) {
             leftovers.settle(&held);
@@ -233,12 +241,16 @@ impl Sink for DeltaSink {
         self.parts.store.remove(paths).await.map_err(|e| self.named(e))
     }
 
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        crate::restore::restore(&self.parts, self.opened()?, through).await.map_err(|e| self.named(e))
+    }
+
     async fn maintain(&self, budget: Duration) -> Result<()> {
         let opened = self.opened()?;
         crate::maintain::run(&self.parts, opened, budget).await.map_err(|e| self.named(e))
     }
 
     fn describe(&self) -> String {
-        format!("DeltaSink[{}]", self.parts.store.root().display())
+        format!("DeltaSink[{}]", self.parts.store.name())
     }
 }

@@ -1,33 +1,47 @@
 //! `TableStore`: the table's folder. Data files, and commits that are there whole or not at all.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use deltalake::kernel::{Metadata, Protocol, Snapshot};
-use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_for};
+use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore, logstore_for};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError, checkpoints};
 use tidegate_api::{Error, ErrorKind, Result, async_trait};
+use tidegate_storage::object_store::{Error as StoreError, path::Path as StorePath, prefix::PrefixStore};
+use tidegate_storage::{Location, kind_of};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use url::Url;
-use uuid::Uuid;
 
 use crate::commit::{Put, TableLog};
 use crate::entry::{self, Held};
+use crate::file::DataFile;
 use crate::names::WriterHash;
 use crate::table::Shape;
 
+pub(crate) use disk::io_error;
+pub(crate) use objects::ObjectFile;
+
+mod disk;
+mod files;
+mod objects;
+
 const LOG: &str = "_delta_log";
 
-/// A table's folder on local disk.
+/// A table's folder.
 #[derive(Clone)]
 pub(crate) struct TableStore {
-    root: Arc<Path>,
+    place: Place,
     log: LogStoreRef,
+    name: Arc<str>,
+}
+
+/// Where it lies.
+#[derive(Clone)]
+enum Place {
+    Disk(disk::Folder),
+    Objects(objects::Folder),
 }
 
 /// What opening a table finds.
@@ -38,17 +52,27 @@ pub(crate) struct Loaded {
 }
 
 impl TableStore {
-    /// The table in folder `path`, which need not be there.
-    pub(crate) fn local(path: &Path) -> Result<Self> {
-        let wrong = || Error::config(format!("path '{}' names no local folder", path.display()));
-        let root = std::path::absolute(path).map_err(|e| wrong().because(e))?;
-        let url = Url::from_directory_path(&root).map_err(|()| wrong())?;
-        let log = logstore_for(&url, StorageConfig::default()).map_err(delta_error)?;
-        Ok(Self { root: root.into(), log })
+    /// The table in this folder, which need not be there.
+    pub(crate) fn at(location: &Location) -> Result<Self> {
+        let name = location.to_string().into();
+        if let Some(root) = location.local() {
+            let log = logstore_for(location.url(), StorageConfig::default()).map_err(delta_error)?;
+            return Ok(Self { place: Place::Disk(disk::Folder::new(root)), log, name });
+        }
+        // The Delta library takes paths from URLs, we take them from the location: both must mean the same.
+        let of_url = StorePath::from_url_path(location.url().path()).ok();
+        if of_url.as_ref() != Some(location.prefix()) {
+            return Err(Error::config(format!("path '{location}': expected s3://, az://, abfss:// or gs://")));
+        }
+        let root = location.store().clone();
+        let prefixed = Arc::new(PrefixStore::new(root.clone(), location.prefix().clone()));
+        let log = default_logstore(prefixed, root, location.url(), &StorageConfig::default());
+        Ok(Self { place: Place::Objects(objects::Folder::new(location)), log, name })
     }
 
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
+    /// Where the table is, for people.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether there is a table.
@@ -88,23 +112,15 @@ impl TableStore {
 
     /// Writes a checkpoint of the newest version and gives that; removes log files that are too old if `clean`.
     pub(crate) async fn checkpoint(&self, io: &Handle, clean: bool) -> Result<u64> {
-        let (log, root) = (self.log.clone(), self.root.clone());
+        let (log, place) = (self.log.clone(), self.place.clone());
         let write = async move {
             let mut table = DeltaTable::new(log);
             table.load().await?;
             let version = table.snapshot()?.version();
             checkpoints::create_checkpoint(&table, None).await?;
-            // The pointer must not outlive its checkpoint: both are synced before anything older is removed.
-            let folder = root.join(LOG);
-            let names = [format!("{version:020}.checkpoint.parquet"), "_last_checkpoint".to_owned()];
-            blocking(move || {
-                for name in names.iter().map(|it| folder.join(it)).filter(|it| it.exists()) {
-                    std::fs::File::open(name)?.sync_all()?;
-                }
-                sync_folder(&folder)
-            })
-            .await
-            .map_err(|e| DeltaTableError::Io { source: e })?;
+            if let Place::Disk(folder) = &place {
+                folder.sync_checkpoint(version).await.map_err(|e| DeltaTableError::Io { source: e })?;
+            }
             let allowed = table.snapshot()?.table_config().enable_expired_log_cleanup.unwrap_or(true);
             if clean && allowed {
                 let removed = checkpoints::cleanup_metadata(&table, None).await?;
@@ -117,98 +133,102 @@ impl TableStore {
 
     /// The version of the newest checkpoint, as the log's pointer says.
     pub(crate) async fn last_checkpoint(&self) -> Option<u64> {
-        let bytes = tokio::fs::read(self.root.join(LOG).join("_last_checkpoint")).await.ok()?;
+        let bytes = match &self.place {
+            Place::Disk(it) => it.last_checkpoint().await,
+            Place::Objects(it) => it.last_checkpoint().await,
+        }?;
         serde_json::from_slice::<serde_json::Value>(&bytes).ok()?.get("version")?.as_u64()
     }
 
-    /// Creates a data file and the folders above it.
-    pub(crate) async fn create_file(&self, path: &str) -> Result<tokio::fs::File> {
-        let full = self.root.join(path);
-        if let Some(folder) = full.parent() {
-            tokio::fs::create_dir_all(folder).await.map_err(|e| io_error(path, "can't be created", e))?;
-        }
-        tokio::fs::File::create_new(&full).await.map_err(|e| io_error(path, "can't be created", e))
+    /// Begins a data file, and creates the folders above it.
+    pub(crate) async fn create_file(&self, path: &str) -> Result<DataFile> {
+        Ok(match &self.place {
+            Place::Disk(it) => DataFile::Disk(it.create_file(path).await?),
+            Place::Objects(it) => DataFile::Object(Box::new(it.create_file(path))),
+        })
     }
 
     /// Makes the names in these folders durable, and theirs, up to the table.
     pub(crate) async fn sync_folders(&self, folders: &BTreeSet<String>) -> Result<()> {
-        let mut all = BTreeSet::new();
-        for folder in folders {
-            let mut folder = self.root.join(folder);
-            while folder.starts_with(&self.root) && all.insert(folder.clone()) && folder.pop() {}
+        match &self.place {
+            Place::Disk(it) => it.sync_folders(folders).await,
+            Place::Objects(_) => Ok(()),
         }
-        blocking(move || all.iter().try_for_each(|it| sync_folder(it)))
-            .await
-            .map_err(|e| io_error(&self.root.display().to_string(), "can't be synced", e))
     }
 
     /// Makes the table's folder itself durable.
     pub(crate) async fn sync_root(&self) -> Result<()> {
-        let root = self.root.clone();
-        blocking(move || {
-            sync_folder(&root)?;
-            root.parent().map_or(Ok(()), sync_folder)
-        })
-        .await
-        .map_err(|e| io_error(&self.root.display().to_string(), "can't be synced", e))
+        match &self.place {
+            Place::Disk(it) => it.sync_root().await,
+            Place::Objects(_) => Ok(()),
+        }
+    }
+
+    /// Makes commits durable that are seen.
+    pub(crate) async fn sync_log(&self) -> Result<()> {
+        match &self.place {
+            Place::Disk(it) => it.sync_log().await,
+            Place::Objects(_) => Ok(()),
+        }
     }
 
     /// Removes data files; those that are gone are no error.
     pub(crate) async fn remove(&self, paths: Vec<String>) -> Result<()> {
-        let root = self.root.clone();
-        blocking(move || {
-            for path in &paths {
-                match std::fs::remove_file(root.join(path)) {
-                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                    _ => {}
+        match &self.place {
+            Place::Disk(it) => it.remove(paths).await,
+            Place::Objects(it) => it.remove(paths).await,
+        }
+    }
+
+    /// Removes a data file of a writer that is dropped: now on the local disk, else with [`Self::remove_dropped`].
+    pub(crate) fn discard(&self, path: &str) {
+        match &self.place {
+            Place::Disk(it) => match it.discard(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(path, %error, "a data file of a try that failed stays behind");
                 }
-            }
-            Ok(())
-        })
-        .await
-        .map_err(|e| io_error(&self.root.display().to_string(), "has a data file that can't be removed", e))
+                _ => {}
+            },
+            Place::Objects(it) => it.discard(path),
+        }
+    }
+
+    /// Removes what dropped writers left.
+    pub(crate) async fn remove_dropped(&self) -> Result<()> {
+        match &self.place {
+            Place::Disk(_) => Ok(()),
+            Place::Objects(it) => it.remove_dropped().await,
+        }
     }
 
     /// Data files whose name begins with `prefix`, relative to the table.
     pub(crate) async fn data_files(&self, prefix: String) -> Result<Vec<String>> {
-        let root = self.root.clone();
-        blocking(move || {
-            let mut found = Vec::new();
-            let mut folders = vec![root.to_path_buf()];
-            while let Some(folder) = folders.pop() {
-                for entry in std::fs::read_dir(folder)? {
-                    let entry = entry?;
-                    let name = entry.file_name();
-                    let name = name.to_string_lossy();
-                    // Folders of that kind are the log and what other programs hide.
-                    if entry.file_type()?.is_dir() && !name.starts_with(['_', '.']) {
-                        folders.push(entry.path());
-                    } else if name.starts_with(&prefix) {
-                        let path = entry.path();
-                        found.extend(path.strip_prefix(&root).ok().map(|it| it.to_string_lossy().into_owned()));
-                    }
-                }
-            }
-            Ok(found)
-        })
-        .await
-        .map_err(|e| io_error(&self.root.display().to_string(), "can't be listed", e))
+        match &self.place {
+            Place::Disk(it) => it.data_files(prefix).await,
+            Place::Objects(it) => it.data_files(&prefix).await,
+        }
     }
 
-    /// Removes commits of this writer that were begun and never came to be.
-    pub(crate) async fn remove_unfinished_commits(&self, writer: WriterHash) -> Result<()> {
-        let folder = self.root.join(LOG);
-        blocking(move || {
-            for entry in std::fs::read_dir(folder)? {
-                let entry = entry?;
-                if entry.file_name().to_string_lossy().starts_with(&writer.commit_prefix()) {
-                    std::fs::remove_file(entry.path())?;
-                }
+    /// Removes commits and probes of this writer that were begun and never came to be.
+    pub(crate) async fn remove_unfinished(&self, writer: WriterHash) -> Result<()> {
+        match &self.place {
+            Place::Disk(it) => it.remove_unfinished_commits(writer).await,
+            Place::Objects(it) => {
+                let probes = it.data_files(&writer.probe_prefix()).await?;
+                if probes.is_empty() { Ok(()) } else { it.remove(probes).await }
             }
-            Ok(())
-        })
-        .await
-        .map_err(|e| io_error(&self.root.display().to_string(), "has a log that can't be listed", e))
+        }
+    }
+
+    /// Whether commits are safe here.
+    ///
+    /// # Errors
+    /// `Config` if they are not.
+    pub(crate) async fn probe(&self, writer: WriterHash) -> Result<()> {
+        match &self.place {
+            Place::Disk(_) => Ok(()),
+            Place::Objects(it) => it.probe(writer).await,
+        }
     }
 
     /// This store as the log that commits go to.
@@ -227,12 +247,9 @@ pub(crate) struct StoreLog {
 #[async_trait]
 impl TableLog for StoreLog {
     async fn put(&self, version: u64, body: Bytes) -> Put {
-        let folder = self.store.root.join(LOG);
-        let prefix = self.writer.commit_prefix();
-        match blocking(move || put_commit(&folder, &prefix, version, &body)).await {
-            Ok(true) => Put::Written,
-            Ok(false) => Put::Exists,
-            Err(e) => Put::Unknown(io_error(&format!("commit {version}"), "may not have been written", e)),
+        match &self.store.place {
+            Place::Disk(it) => it.put_commit(self.writer, version, body).await,
+            Place::Objects(it) => it.put_commit(version, body).await,
         }
     }
 
@@ -249,33 +266,10 @@ impl TableLog for StoreLog {
         };
         on(&self.io, read).await
     }
-}
 
-/// Creates the file of a commit if its number is free; false if it is taken. Whole and durable when it is seen.
-fn put_commit(folder: &Path, prefix: &str, version: u64, body: &[u8]) -> io::Result<bool> {
-    std::fs::create_dir_all(folder)?;
-    let draft = folder.join(format!("{prefix}{version}-{}.tmp", Uuid::new_v4().simple()));
-    let mut file = std::fs::File::create_new(&draft)?;
-    let linked = file.write_all(body).and_then(|()| file.sync_all()).and_then(|()| {
-        // A link fails if the name is taken; a rename would replace.
-        std::fs::hard_link(&draft, folder.join(format!("{version:020}.json")))
-    });
-    if let Err(error) = std::fs::remove_file(&draft) {
-        tracing::debug!(%error, "the draft of a commit stays behind");
+    async fn confirm(&self) -> Result<()> {
+        self.store.sync_log().await
     }
-    match linked {
-        Ok(()) => sync_folder(folder).map(|()| true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(run).await.map_err(io::Error::other)?
 }
 
 /// Aborts its task when dropped.
@@ -297,22 +291,24 @@ async fn on<T: Send + 'static>(
     done.map_err(delta_error)
 }
 
-pub(crate) fn io_error(what: &str, why: &str, e: io::Error) -> Error {
-    let kind = match e.kind() {
-        io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem => {
-            ErrorKind::Config
-        }
-        _ => ErrorKind::Transient,
-    };
-    Error::new(kind, format!("{what} {why}")).because(e)
-}
-
 pub(crate) fn delta_error(e: DeltaTableError) -> Error {
     match e {
         DeltaTableError::Io { source } => io_error("log", "can't be read", source),
-        e @ DeltaTableError::ObjectStore { .. } => Error::transient("log can't be read").because(e),
+        DeltaTableError::ObjectStore { source } => {
+            // Not found is a commit that was cleaned away while the log was read: read again it is not looked for.
+            let gone = matches!(source, StoreError::NotFound { .. });
+            let kind = if gone { ErrorKind::Transient } else { kind_of(&source) };
+            Error::new(kind, "log can't be read").because(source)
+        }
+        e if passed_on(&e.to_string()) => Error::transient("log can't be read").because(e),
         e => Error::config("log can't be used").because(e),
     }
+}
+
+/// The Delta library's kernel has an error type that it does not export, and wraps the store's errors in it without
+/// naming them as the source: only its words tell them apart.
+fn passed_on(words: &str) -> bool {
+    words.contains("Error interacting with object store")
 }
 
 impl Shape {

@@ -64,7 +64,7 @@ impl DeltaWriter {
         let (nonce, ..) = Uuid::new_v4().as_fields();
         Self {
             names: FileNames::new(writer, epoch.number, task, epoch.attempt, nonce),
-            scratch: Scratch::new(parts.store.root().to_path_buf()),
+            scratch: Scratch::new(parts.store.clone()),
             parts,
             open: BTreeMap::new(),
             writes: 0,

@@ -9,16 +9,19 @@ mod reader;
 mod reading;
 mod settings;
 mod shared;
+mod sink;
 mod source;
 mod start;
 mod tracker;
 
 pub use config::KafkaConfig;
 pub use offset::{KafkaOffset, StartAt, StartingOffsets};
+pub use sink::config::{Delivery, KafkaSinkConfig, ValueFormat};
+pub use sink::{KafkaSink, TopicPart, TopicSink, TopicWriter};
 pub use source::{Kafka, KafkaSource};
 
-/// Adds the connector.
+/// Adds source and sink.
 #[must_use]
 pub fn register(registry: tidegate_api::Registry) -> tidegate_api::Registry {
-    registry.source::<Kafka>()
+    registry.source::<Kafka>().sink::<KafkaSink>()
 }

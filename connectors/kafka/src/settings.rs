@@ -1,4 +1,4 @@
-//! The client's settings: what the user passed below `kafka.`, checked, translated and completed.
+//! The clients' settings: what the user passed below `kafka.`, checked, translated and completed.
 
 use std::time::Duration;
 
@@ -6,8 +6,15 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use tidegate_api::{ConfigIssue, PassThrough};
 
-/// Keys that the source decides by itself, with the way to say what is meant.
-const REFUSED: &[(&str, &str)] = &[
+mod writing;
+
+pub(crate) use writing::{Writing, writing_issues};
+
+/// Keys with the way to say what is meant instead.
+type Refused = &'static [(&'static str, &'static str)];
+
+/// Keys that the source decides by itself.
+const REFUSED: Refused = &[
     ("auto.offset.reset", "use starting.offsets"),
     ("key.deserializer", "keys are always bytes"),
     ("value.deserializer", "use value.format"),
@@ -22,6 +29,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// Names of the Java client that librdkafka calls otherwise.
 const RENAMED: &[(&str, &str)] = &[
+    ("max.request.size", "message.max.bytes"),
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
     ("request.timeout.ms", "socket.timeout.ms"),
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
@@ -44,28 +52,35 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 /// All that is wrong with the settings below `kafka.`.
 pub(crate) fn issues(passed: &PassThrough) -> Vec<ConfigIssue> {
+    let mut issues = issues_below("kafka.", passed, REFUSED);
+    issues.extend(without_servers(passed));
+    issues
+}
+
+/// All that is wrong with the settings below `prefix`, one by one.
+fn issues_below(prefix: &str, passed: &PassThrough, refused: Refused) -> Vec<ConfigIssue> {
     let mut issues = Vec::new();
     let mut config = ClientConfig::new();
     for (key, value) in passed {
-        match translated(passed, key, value) {
+        match translated(passed, refused, key, value) {
             Ok(pairs) => pairs.into_iter().for_each(|(key, value)| {
                 config.set(key, value);
             }),
-            Err(message) => issues.push(ConfigIssue::new(format!("kafka.{key}"), message)),
+            Err(message) => issues.push(ConfigIssue::new(format!("{prefix}{key}"), message)),
         }
-    }
-    let named = |key| config.get(key).is_some_and(|it| !it.trim().is_empty());
-    if !named("bootstrap.servers") && !named("metadata.broker.list") {
-        let message = "missing; expected host:port, or several separated by commas";
-        issues.push(ConfigIssue::new("kafka.bootstrap.servers", message));
     }
     // One setting at a time, so that each mistake is found.
     for (key, value) in owned(&config) {
         if let Err(error) = ClientConfig::new().set(&key, value).create_native_config() {
-            issues.push(ConfigIssue::new(format!("kafka.{key}"), refusal(&key, &error)));
+            issues.push(ConfigIssue::new(format!("{prefix}{key}"), refusal(&key, &error)));
         }
     }
     issues
+}
+
+fn without_servers(passed: &PassThrough) -> Option<ConfigIssue> {
+    let message = "missing; expected host:port, or several separated by commas";
+    servers(passed).trim().is_empty().then(|| ConfigIssue::new("kafka.bootstrap.servers", message))
 }
 
 /// The client's settings. `issues` has found nothing.
@@ -76,7 +91,7 @@ pub(crate) fn client_config(passed: &PassThrough, group: &str, fail_on_data_loss
     }
     config.set("group.id", group);
     for (key, value) in passed {
-        for (key, value) in translated(passed, key, value).unwrap_or_default() {
+        for (key, value) in translated(passed, REFUSED, key, value).unwrap_or_default() {
             config.set(key, value);
         }
     }
@@ -109,8 +124,8 @@ pub(crate) fn request_timeout(passed: &PassThrough) -> Duration {
 }
 
 /// One setting as librdkafka knows it: none, one or several, or why it can't be.
-fn translated(passed: &PassThrough, key: &str, value: &str) -> Result<Vec<(String, String)>, String> {
-    if let Some((_, instead)) = REFUSED.iter().find(|(it, _)| *it == key) {
+fn translated(passed: &PassThrough, refused: Refused, key: &str, value: &str) -> Result<Vec<(String, String)>, String> {
+    if let Some((_, instead)) = refused.iter().find(|(it, _)| *it == key) {
         return Err(format!("can't be set: {instead}"));
     }
     let one = |key: &str, value: &str| Ok(vec![(key.to_owned(), value.to_owned())]);

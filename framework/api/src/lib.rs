@@ -8,6 +8,7 @@ pub mod config;
 pub mod connector;
 pub mod erased;
 pub mod error;
+pub mod fault;
 pub mod offset;
 pub mod predicate;
 pub mod registry;

@@ -2,33 +2,39 @@
 //!
 //! ```text
 //! metadata  offsets/<n>  commits/<n>  sources/<i>/…      Spark's layout, for people and tools
-//! state/owner  state/generation                           who owns it
+//! state/owner  state/generations/<g>                      who owns it
 //! state/version  state/location                           what it is, and where it belongs
-//! state/names                                             source names by index, for ever
-//! state/wal/<n>.<attempt>  state/snapshots/<n>            the truth
+//! state/sources/<i>                                       names of sources, for ever
+//! state/wal/<n>.<attempt>  state/snapshots/<n>.<attempt>  the truth
+//! state/staged/<n>.<attempt>.<sink>                       rows that a record names, until their epoch is decided
+//! state/branches/<n>                                      where the query went back: epoch n goes on from an earlier one
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
+//! .<name>.crc                                             checksums of files that have none inside
 //! ```
+
+mod identity;
+mod names;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api::{Clock, Error, MetadataLog, Ownership, QueryId, Result};
+use tidegate_api::{Clock, MetadataLog, Ownership, QueryId, Result};
 use tidegate_storage::Location;
-use tokio::sync::Mutex;
 
 use crate::fault::Faults;
-use crate::log::spark::{self, SparkLogs};
+use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
 use crate::owner::{Candidate, Owner, OwnerOptions};
 use crate::snapshot::SnapshotFiles;
-use crate::store::{Marks, Store, failed};
+use crate::stage;
+use crate::store::{Store, failed};
 
-/// The layout that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
-const VERSION_KEY: &str = "state/version";
-const LOCATION_KEY: &str = "state/location";
-const NAMES_KEY: &str = "state/names";
+use identity::Place;
+use names::Names;
+
+pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY};
+pub(crate) use names::{FOLDER as NAMES, OLD_NAMES, read as read_names};
 
 /// How to open a checkpoint.
 pub struct CheckpointOptions {
@@ -64,7 +70,7 @@ impl CheckpointOptions {
 pub struct Checkpoint {
     query_id: QueryId,
     run_id: Arc<str>,
-    names: Mutex<Vec<Arc<str>>>,
+    names: Names,
     pub(crate) store: Arc<Store>,
     pub(crate) owner: Arc<Owner>,
     pub(crate) wal: Wal,
@@ -91,29 +97,36 @@ impl Checkpoint {
             take_over: options.take_over,
             check: options.check_ownership,
         };
-        let candidate = Candidate::new(&store, &owner).await?;
+        let place = Place::read(&store).await?;
+        place.check(&store, options.adopt)?;
+        let candidate = Candidate::new(&store, &owner, place.is_copy()).await?;
         let (wal, spark) = (Wal::new(store.clone()), SparkLogs::new(store.clone()));
         let has_logs = spark.latest().await?.is_some() || !wal.attempts().await?.is_empty();
-        check_version(&store, has_logs).await?;
-        check_location(&store).await?;
-        let query_id = match spark::read_metadata(&store).await? {
-            Some(id) => id,
-            None if has_logs => return Err(missing_metadata(&store)),
-            None => spark::mint_metadata(&store).await?,
-        };
-        for folder in ["state/wal", "state/snapshots"].into_iter().chain(SparkLogs::FOLDERS) {
+        let version = identity::version(&store, has_logs).await?;
+        let mut query_id = identity::query_id(&store, has_logs).await?;
+        let owner = Arc::new(candidate.claim(&store, &owner).await?);
+        let snapshots = SnapshotFiles::new(store.clone());
+        if version != VERSION {
+            snapshots.rename_old().await?;
+            identity::raise_version(&store).await?;
+        }
+        match place {
+            Place::Here => {}
+            Place::New => identity::settle(&store).await?,
+            Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
+        }
+        for folder in ["state/wal", "state/snapshots", stage::FOLDER].into_iter().chain(SparkLogs::FOLDERS) {
             store.make_folder(folder).await?;
         }
-        let names = read_names(&store).await?;
-        let owner = candidate.claim(&store, &owner).await?;
+        store.sweep().await?;
         Ok(Self {
             query_id,
             run_id,
-            names: Mutex::new(names),
-            owner: Arc::new(owner),
+            names: Names::open(store.clone()).await?,
+            spark: spark.owned(owner.clone()),
+            owner,
             wal,
-            spark,
-            snapshots: SnapshotFiles::new(store.clone()),
+            snapshots,
             store,
         })
     }
@@ -163,21 +176,12 @@ impl Checkpoint {
     }
 
     fn log(&self, folder: String) -> Arc<dyn MetadataLog> {
-        Arc::new(FolderLog::new(folder, self.store.clone()))
+        Arc::new(FolderLog::new(folder, self.store.clone(), self.owner.clone()))
     }
 
     /// The index of a source; a new name gets the next one, durably.
     pub(crate) async fn source_index(&self, name: &str) -> Result<usize> {
-        let mut names = self.names.lock().await;
-        if let Some(index) = names.iter().position(|it| **it == *name) {
-            return Ok(index);
-        }
-        let mut more = names.clone();
-        more.push(name.into());
-        let text = serde_json::to_vec(&more).map_err(|e| Error::internal("source names").because(e))?;
-        self.store.write(NAMES_KEY, &[&text], &Marks::NONE).await?;
-        *names = more;
-        Ok(names.len() - 1)
+        self.names.index(name).await
     }
 }
 
@@ -187,51 +191,4 @@ fn canonical(location: &Location) -> Result<Location> {
     std::fs::create_dir_all(path).map_err(|e| failed("create", path, e))?;
     let path = path.canonicalize().map_err(|e| failed("open", path, e))?;
     Location::at(&path)
-}
-
-fn missing_metadata(store: &Store) -> Error {
-    let root = store.location();
-    Error::config(format!(
-        "STREAMING_CHECKPOINT_MISSING_METADATA_FILE: checkpoint {root} has logs but no file 'metadata', which holds the \
-         query's identity; put it back or choose another checkpoint.location"
-    ))
-}
-
-async fn check_version(store: &Store, has_logs: bool) -> Result<()> {
-    let root = store.location();
-    let Some(bytes) = store.read(VERSION_KEY).await? else {
-        if has_logs {
-            let text = "has logs but no file 'state/version': it was not written by tidegate, or is damaged";
-            return Err(Error::config(format!("checkpoint {root} {text}")));
-        }
-        return store.write(VERSION_KEY, &[VERSION.to_string().as_bytes()], &Marks::NONE).await;
-    };
-    match std::str::from_utf8(&bytes).ok().and_then(|it| it.trim().parse::<u32>().ok()) {
-        Some(VERSION) => Ok(()),
-        Some(found) => {
-            Err(Error::config(format!("checkpoint {root}: found state version {found}, expected at most {VERSION}")))
-        }
-        None => Err(Error::config(format!("checkpoint {root}: 'state/version' is damaged"))),
-    }
-}
-
-async fn check_location(store: &Store) -> Result<()> {
-    let here = store.location().to_string();
-    match store.read(LOCATION_KEY).await? {
-        None => store.write(LOCATION_KEY, &[here.as_bytes()], &Marks::NONE).await,
-        Some(there) if there == here.as_bytes() => Ok(()),
-        Some(there) => {
-            let there = String::from_utf8_lossy(&there).into_owned();
-            Err(Error::config(format!(
-                "checkpoint {here} belongs at {there}: it is a copy, and two queries with one identity would overwrite \
-                 each other's output; move it back (adopting a copy is not supported yet)"
-            )))
-        }
-    }
-}
-
-async fn read_names(store: &Store) -> Result<Vec<Arc<str>>> {
-    let Some(bytes) = store.read(NAMES_KEY).await? else { return Ok(Vec::new()) };
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::config(format!("{} is damaged", store.name(NAMES_KEY))).because(e))
 }

@@ -11,6 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_api::{Error, ErrorKind, Result};
 
+mod pause;
+
+pub use pause::PauseGate;
+
 /// Faults for a whole process, as in [`Faults::arm`].
 pub const FAULTS_ENV: &str = "TIDEGATE_FAULTS";
 /// A file that always holds the phase that the loop is in.
@@ -40,6 +44,12 @@ points! {
     Plan = "plan",
     /// Planned; before any row is read.
     Run = "run",
+    /// Before the sinks prepare what they took as it came.
+    Prepare = "prepare",
+    /// Before rows that wait for their sink go to a file.
+    StageWrite = "stage.write",
+    /// That file is durable.
+    StageFsync = "stage.fsync",
     /// The record is written, to a temporary file.
     RecordWrite = "record.write",
     /// The temporary file is durable.
@@ -48,10 +58,10 @@ points! {
     RecordRename = "record.rename",
     /// The name is durable: the epoch is logged.
     RecordDirsync = "record.dirsync",
-    /// Before the sinks prepare.
-    Prepare = "prepare",
-    /// All have prepared; before ownership is checked.
+    /// The epoch is logged; before ownership is checked.
     Ownership = "ownership",
+    /// Before a sink is written from the stage.
+    CommitStaged = "commit.staged",
     /// Before a sink commits.
     CommitBefore = "commit.before",
     /// A sink has committed.
@@ -66,6 +76,10 @@ points! {
     SnapshotRename = "snapshot.rename",
     /// Before old log entries go, and again before old snapshots go.
     Purge = "purge",
+    /// An attempt has failed; before what it did is dropped.
+    Discard = "discard",
+    /// Before something that failed for now is tried again.
+    Retry = "retry",
 }
 
 impl fmt::Display for Point {
@@ -94,15 +108,26 @@ pub enum Action {
     Crash,
     /// The process is killed.
     Kill,
+    /// The whole process stops until somebody sends SIGCONT; then it goes on as if nothing had been.
+    Stop,
 }
 
 struct Rule {
     point: Point,
-    action: Action,
+    does: Does,
     /// Hits that still pass.
     skip: u32,
     /// Hits that still act.
     times: u32,
+    /// Waits until all rules before it are used up.
+    waits: bool,
+    acted: bool,
+}
+
+#[derive(Clone)]
+enum Does {
+    Act(Action),
+    Pause(PauseGate),
 }
 
 #[derive(Default)]
@@ -131,7 +156,7 @@ impl fmt::Debug for Faults {
 
 impl Faults {
     /// Arms faults: `<point>=<action>[@<n>][*<times>]`, separated by commas. Actions: `error` (transient), `internal`,
-    /// `crash`, `kill`. `@3` passes two hits first; `*10` acts on ten hits instead of one.
+    /// `crash`, `kill`, `stop`. `@3` passes two hits first; `*10` acts on ten hits instead of one.
     ///
     /// # Errors
     /// `Config` if the text is not of that form.
@@ -145,7 +170,29 @@ impl Faults {
 
     /// Arms `action` for the `nth` hit of `point` from now, counted from 1.
     pub fn arm_point(&self, point: Point, action: Action, nth: u32) {
-        self.plan().rules.push(Rule { point, action, skip: nth.saturating_sub(1), times: 1 });
+        self.push(Rule::of(point, Does::Act(action), nth));
+    }
+
+    /// Arms `action` for `times` hits of `point`, from the `nth` (from 1) after all that was armed before has acted.
+    pub fn arm_then(&self, point: Point, action: Action, nth: u32, times: u32) {
+        self.push(Rule { times, waits: true, ..Rule::of(point, Does::Act(action), nth) });
+    }
+
+    /// Makes who comes to `point` for the `nth` time stand still there, once all that was armed before has acted.
+    pub fn arm_pause(&self, point: Point, nth: u32) -> PauseGate {
+        let gate = PauseGate::default();
+        self.push(Rule { waits: true, ..Rule::of(point, Does::Pause(gate.clone()), nth) });
+        gate
+    }
+
+    /// How many of the faults armed so far have acted.
+    #[must_use]
+    pub fn acted(&self) -> usize {
+        self.plan().rules.iter().filter(|it| it.acted).count()
+    }
+
+    fn push(&self, rule: Rule) {
+        self.plan().rules.push(rule);
         self.0.active.store(true, Ordering::Relaxed);
     }
 
@@ -202,12 +249,20 @@ impl Faults {
         };
         match action {
             None => Ok(()),
-            Some(Action::Error(kind)) => Err(Error::new(kind, format!("fault at {point} of epoch {epoch}"))),
-            Some(Action::Crash) => {
+            Some(Does::Pause(gate)) => {
+                gate.stand();
+                Ok(())
+            }
+            Some(Does::Act(Action::Error(kind))) => Err(Error::new(kind, format!("fault at {point} of epoch {epoch}"))),
+            Some(Does::Act(Action::Crash)) => {
                 self.0.crashed.store(true, Ordering::Relaxed);
                 Err(crash(point, epoch))
             }
-            Some(Action::Kill) => kill(),
+            Some(Does::Act(Action::Kill)) => kill(),
+            Some(Does::Act(Action::Stop)) => {
+                signal("-STOP");
+                Ok(())
+            }
         }
     }
 
@@ -216,17 +271,31 @@ impl Faults {
     }
 }
 
-fn due(rules: &mut [Rule], point: Point) -> Option<Action> {
-    let mut action = None;
-    for rule in rules.iter_mut().filter(|it| it.point == point && it.times > 0) {
+impl Rule {
+    fn of(point: Point, does: Does, nth: u32) -> Self {
+        Self { point, does, skip: nth.saturating_sub(1), times: 1, waits: false, acted: false }
+    }
+}
+
+fn due(rules: &mut [Rule], point: Point) -> Option<Does> {
+    let mut does = None;
+    // This hit is not yet one after those before have acted.
+    let mut all_spent = true;
+    for rule in rules {
+        let waits = rule.waits && !all_spent;
+        all_spent &= rule.times == 0;
+        if waits || rule.point != point || rule.times == 0 {
+            continue;
+        }
         if rule.skip > 0 {
             rule.skip -= 1;
-        } else if action.is_none() {
+        } else if does.is_none() {
             rule.times -= 1;
-            action = Some(rule.action);
+            rule.acted = true;
+            does = Some(rule.does.clone());
         }
     }
-    action
+    does
 }
 
 fn crash(point: Point, epoch: u64) -> Error {
@@ -235,13 +304,19 @@ fn crash(point: Point, epoch: u64) -> Error {
 
 /// SIGKILL, so that nothing of this process runs on; `abort` should the command be missing.
 fn kill() -> ! {
-    let pid = std::process::id().to_string();
-    let _ = std::process::Command::new("kill").args(["-KILL", &pid]).status();
+    signal("-KILL");
     std::process::abort()
 }
 
+/// Sends this process a signal. A stop takes hold before this returns.
+fn signal(name: &str) {
+    let pid = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args([name, &pid]).status();
+}
+
 fn parse_rule(text: &str) -> Result<Rule> {
-    let wrong = || Error::config(format!("fault '{text}': expected <point>=error|internal|crash|kill[@<n>][*<times>]"));
+    let wrong =
+        || Error::config(format!("fault '{text}': expected <point>=error|internal|crash|kill|stop[@<n>][*<times>]"));
     let (point, rest) = text.split_once('=').ok_or_else(wrong)?;
     let (rest, times) = match rest.split_once('*') {
         Some((rest, times)) => (rest, times.parse().map_err(|_| wrong())?),
@@ -256,9 +331,10 @@ fn parse_rule(text: &str) -> Result<Rule> {
         "internal" => Action::Error(ErrorKind::Internal),
         "crash" => Action::Crash,
         "kill" => Action::Kill,
+        "stop" => Action::Stop,
         _ => return Err(wrong()),
     };
-    Ok(Rule { point: point.parse()?, action, skip: nth.saturating_sub(1), times })
+    Ok(Rule { times, ..Rule::of(point.parse()?, Does::Act(action), nth) })
 }
 
 #[cfg(test)]

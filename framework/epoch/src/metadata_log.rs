@@ -3,19 +3,21 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidegate_api::{Error, MetadataLog, Result};
+use tidegate_api::{Error, MetadataLog, Ownership as _, Result};
 
+use crate::owner::Owner;
 use crate::store::Store;
 
 /// A folder with a file a key.
 pub(crate) struct FolderLog {
     folder: String,
     store: Arc<Store>,
+    owner: Arc<Owner>,
 }
 
 impl FolderLog {
-    pub(crate) fn new(folder: String, store: Arc<Store>) -> Self {
-        Self { folder, store }
+    pub(crate) fn new(folder: String, store: Arc<Store>, owner: Arc<Owner>) -> Self {
+        Self { folder, store, owner }
     }
 
     fn key(&self, key: &str) -> Result<String> {
@@ -32,6 +34,8 @@ impl MetadataLog for FolderLog {
     }
 
     async fn put_new(&self, key: &str, bytes: &[u8]) -> Result<bool> {
+        // An entry of an old owner would be in the way of the new one's.
+        self.owner.check().await?;
         self.store.create_new(&self.key(key)?, bytes).await
     }
 
@@ -40,6 +44,7 @@ impl MetadataLog for FolderLog {
     }
 
     async fn remove(&self, key: &str) -> Result<()> {
+        self.owner.check().await?;
         self.store.remove(&self.key(key)?).await
     }
 }

@@ -1,5 +1,14 @@
 //! Ownership of a checkpoint: a generation that only rises, and a way to tell that the owner still lives.
+//!
+//! ```text
+//! local disk     state/owner              locked by the owner as long as it lives; says who it is
+//!                state/generations/<g>    who began generation g; the highest is the owner
+//! object store   state/owner/<g>          the same
+//!                state/owner/<g>.beat     that it lives
+//! ```
 
+mod claim;
+mod holder;
 mod lease;
 mod lock;
 
@@ -7,13 +16,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tidegate_api::{Clock, Ownership, Result};
 
 use crate::store::Store;
 
 use lease::{Lease, Vacant};
 use lock::{Lock, Locked};
+
+pub(crate) use claim::{GENERATIONS, OLD_GENERATION, OWNERS};
+pub(crate) use holder::Holder;
+pub(crate) use lease::{Beat, beat_key};
+pub(crate) use lock::LOCK;
 
 /// How to become the owner.
 #[derive(Clone)]
@@ -28,29 +41,6 @@ pub(crate) struct OwnerOptions {
     pub(crate) check: bool,
 }
 
-/// Who owns a checkpoint, as its files say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Holder {
-    pub(crate) run_id: Arc<str>,
-    pub(crate) host: String,
-    /// Tells one boot of the host from another: a process number means nothing after it.
-    #[serde(default)]
-    pub(crate) boot: String,
-    pub(crate) pid: u32,
-    pub(crate) generation: u64,
-}
-
-impl Holder {
-    fn this(run_id: Arc<str>, generation: u64) -> Self {
-        let kernel = |name: &str| {
-            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-            text.trim().to_owned()
-        };
-        let (host, boot) = (kernel("hostname"), kernel("random/boot_id"));
-        Self { run_id, host, boot, pid: std::process::id(), generation }
-    }
-}
-
 enum Kind {
     Lock(Lock),
     Lease(Lease),
@@ -63,14 +53,14 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    /// Waits as long as another owner may live.
+    /// Waits as long as another owner may live. In a copy the owner that the files name works elsewhere.
     ///
     /// # Errors
     /// `Config` if it does, saying who it is.
-    pub(crate) async fn new(store: &Store, options: &OwnerOptions) -> Result<Self> {
+    pub(crate) async fn new(store: &Store, options: &OwnerOptions, is_copy: bool) -> Result<Self> {
         match store.location().local() {
-            Some(root) => Ok(Self::Lock(Locked::take(root, options).await?)),
-            None => Ok(Self::Lease(Vacant::wait(store, options).await?)),
+            Some(root) => Ok(Self::Lock(Locked::take(root, options, is_copy).await?)),
+            None => Ok(Self::Lease(Vacant::wait(store, options, is_copy).await?)),
         }
     }
 
@@ -80,7 +70,7 @@ impl Candidate {
     /// `Config` if another start was faster.
     pub(crate) async fn claim(self, store: &Arc<Store>, options: &OwnerOptions) -> Result<Owner> {
         let kind = match self {
-            Self::Lock(it) => Kind::Lock(it.claim(store, options.run_id.clone()).await?),
+            Self::Lock(it) => Kind::Lock(it.claim(store, options).await?),
             Self::Lease(it) => Kind::Lease(it.claim(store, options).await?),
         };
         Ok(Owner { kind, check: options.check })
@@ -112,7 +102,7 @@ impl Owner {
 #[async_trait]
 impl Ownership for Owner {
     async fn check(&self) -> Result<()> {
-        if !self.check {
+        if cfg!(feature = "unowned") || !self.check {
             return Ok(());
         }
         match &self.kind {
@@ -121,3 +111,6 @@ impl Ownership for Owner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,10 +23,20 @@ use crate::store::{Marks, Store, blocking};
 /// A snapshot costs its size: one is taken when the deltas since the last outweigh it, or after this many epochs.
 const MOST_EPOCHS: u64 = 1000;
 
-const FOLDER: &str = "state/snapshots";
+/// Files that a purge removes before it looks again whether it still may.
+const BETWEEN_CHECKS: usize = 16;
 
-fn key(epoch: u64) -> String {
-    format!("{FOLDER}/{epoch}")
+pub(crate) const FOLDER: &str = "state/snapshots";
+const STAGED: &str = "state/staged";
+
+fn key(epoch: u64, attempt: AttemptId) -> String {
+    format!("{FOLDER}/{epoch}.{attempt}")
+}
+
+/// The epoch and attempt of a snapshot, by the name of its file.
+pub(crate) fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
+    let (epoch, attempt) = name.split_once('.')?;
+    Some((epoch.parse().ok()?, attempt.parse().ok()?))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,57 +56,84 @@ impl SnapshotFiles {
         Self { store }
     }
 
+    /// The epochs and attempts that have one, in order. There may be two of an epoch: of an old owner, and of the one that
+    /// took over.
+    pub(crate) async fn list(&self) -> Result<Vec<(u64, AttemptId)>> {
+        let names = self.store.list(FOLDER).await?;
+        let mut found: Vec<_> = names.iter().filter_map(|it| parse_name(it)).collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// The epochs that have one, in order.
     pub(crate) async fn epochs(&self) -> Result<Vec<u64>> {
-        self.store.list_numbers(FOLDER).await
+        let mut epochs: Vec<u64> = self.list().await?.into_iter().map(|(epoch, _)| epoch).collect();
+        epochs.dedup();
+        Ok(epochs)
     }
 
-    /// A whole snapshot and the attempt that it is of; an error names the file.
-    pub(crate) async fn read(&self, epoch: u64) -> Result<(AttemptId, Vec<OperatorSnapshot>)> {
-        self.with_file(epoch, |attempt, body| Ok((attempt, decode_snapshot(body)?))).await
-    }
-
-    /// The attempt that a snapshot is of. Reads it back whole, without decoding it.
-    pub(crate) async fn attempt(&self, epoch: u64) -> Result<AttemptId> {
-        self.with_file(epoch, |attempt, _| Ok(attempt)).await
-    }
-
-    async fn with_file<T>(&self, epoch: u64, read: impl FnOnce(AttemptId, &[u8]) -> Result<T>) -> Result<T> {
-        let key = key(epoch);
+    /// A whole snapshot; an error names the file.
+    pub(crate) async fn read(&self, epoch: u64, attempt: AttemptId) -> Result<Vec<OperatorSnapshot>> {
+        let key = key(epoch, attempt);
         let named = |e: Error| e.within(self.store.name(&key));
         let missing = || Error::config(format!("{} is missing", self.store.name(&key)));
         let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
-        let (header, body) = frame::open(Kind::Snapshot, &bytes).map_err(named)?;
-        let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
-        let header: Header = serde_json::from_slice(header).map_err(damaged)?;
-        if header.epoch != epoch {
-            return Err(named(Error::config(format!("the file is damaged: it holds epoch {}", header.epoch))));
+        let (header, body) = open(&bytes).map_err(named)?;
+        if (header.epoch, header.attempt) != (epoch, attempt) {
+            let found = format!("the file is damaged: it holds epoch {}, attempt {}", header.epoch, header.attempt);
+            return Err(named(Error::config(found)));
         }
-        read(header.attempt, body).map_err(named)
+        decode_snapshot(body).map_err(named)
+    }
+
+    /// The attempt that a snapshot is of, of several the first. Reads it back whole.
+    pub(crate) async fn attempt(&self, epoch: u64) -> Result<AttemptId> {
+        let found = self.list().await?.into_iter().find(|(it, _)| *it == epoch);
+        let missing = || Error::config(format!("{}/{epoch} is missing", self.store.name(FOLDER)));
+        let (_, attempt) = found.ok_or_else(missing)?;
+        self.read(epoch, attempt).await.map(|_| attempt)
+    }
+
+    /// Gives snapshots of version 1 their new names.
+    pub(crate) async fn rename_old(&self) -> Result<()> {
+        for epoch in self.store.list_numbers(FOLDER).await? {
+            let old = format!("{FOLDER}/{epoch}");
+            let Some(bytes) = self.store.read(&old).await? else { continue };
+            let (header, _) = open(&bytes).map_err(|e| e.within(self.store.name(&old)))?;
+            self.store.create_new(&key(epoch, header.attempt), &bytes).await?;
+            self.store.remove(&old).await?;
+        }
+        Ok(())
     }
 
     async fn write(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<u64> {
         let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
-        let parts: [&[u8]; 5] =
-            [&frame::start(Kind::Snapshot), &frame::prefix(&header), &header, &frame::prefix(&body), &body];
+        let sections: [&[u8]; 2] = [&header, &body];
+        let heads = frame::Heads::new(Kind::Snapshot, &sections);
         let marks = Marks {
             epoch: of.epoch,
             write: Some(Point::SnapshotWrite),
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.store.write(&key(of.epoch), &parts, &marks).await?;
+        self.store.write(&key(of.epoch, of.attempt), &heads.with(&sections), &marks).await?;
         Ok(body.len() as u64)
     }
 
-    async fn purge(&self, oldest: u64) -> Result<()> {
-        for epoch in self.epochs().await?.into_iter().filter(|it| *it < oldest) {
-            self.store.remove(&key(epoch)).await?;
-        }
-        Ok(())
+    /// The files of epochs before `oldest`.
+    async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let old = self.list().await?.into_iter().filter(|(epoch, _)| *epoch < oldest);
+        Ok(old.map(|(epoch, attempt)| key(epoch, attempt)).collect())
     }
+}
+
+/// The header of a snapshot and its state, checked.
+fn open(bytes: &[u8]) -> Result<(Header, &[u8])> {
+    let (header, body) = frame::open_two(Kind::Snapshot, bytes)?;
+    let damaged = |e| Error::config("the file is damaged: its header does not parse").because(e);
+    Ok((serde_json::from_slice(header).map_err(damaged)?, body))
 }
 
 /// What a background job did.
@@ -119,6 +156,11 @@ struct Job {
 
 impl Job {
     async fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
+        if self.files.store.is_remote() {
+            // There they would cost two requests an epoch.
+            let (record, _) = self.wal.read(of.epoch, of.attempt).await?;
+            self.spark.complete(std::iter::once(&record)).await?;
+        }
         self.owner.check().await?;
         let bytes = self.files.write(of, state).await?;
         Ok(Done { bytes, oldest: self.purge(of.epoch).await? })
@@ -131,13 +173,33 @@ impl Job {
         let Some(oldest) = snapshots.iter().copied().rfind(|it| *it <= restorable) else { return Ok(None) };
         let attempt = self.files.attempt(oldest).await?;
         let (record, _) = self.wal.read(oldest, attempt).await?;
-        self.owner.check().await?;
-        self.files.store.faults.hit(Point::Purge, latest)?;
-        self.spark.purge(oldest).await?;
-        self.wal.purge(oldest).await?;
-        self.files.store.faults.hit(Point::Purge, latest)?;
-        self.files.purge(oldest).await?;
+        let faults = &self.files.store.faults;
+        faults.hit(Point::Purge, latest)?;
+        self.remove(self.spark.before(oldest).await?).await?;
+        self.remove(self.wal.before(oldest).await?).await?;
+        self.remove(self.staged_before(oldest).await?).await?;
+        faults.hit(Point::Purge, latest)?;
+        self.remove(self.files.before(oldest).await?).await?;
         Ok(Some(record.plan.sources))
+    }
+
+    /// Removes files, a few at a time, as long as this is the owner: who took over may have gone back.
+    async fn remove(&self, keys: Vec<String>) -> Result<()> {
+        for few in keys.chunks(BETWEEN_CHECKS) {
+            self.owner.check().await?;
+            for key in few {
+                self.files.store.remove(key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Staged rows of attempts that were never decided, or whose removal failed.
+    async fn staged_before(&self, oldest: u64) -> Result<Vec<String>> {
+        let names = self.files.store.list(STAGED).await?;
+        let is_old =
+            |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
+        Ok(names.into_iter().filter(is_old).map(|it| format!("{STAGED}/{it}")).collect())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{FutureExt, select_all};
-use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Result};
+use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Replay, Result};
 
 use crate::checkpoint::Checkpoint;
 use crate::log::{Plan, SourceRange};
@@ -73,6 +73,11 @@ impl Sources {
         Ok(())
     }
 
+    /// True if every range can be read again.
+    pub(crate) fn are_replayable(&self) -> bool {
+        self.tasks.iter().all(|it| it.source.replay() == Replay::Deterministic)
+    }
+
     /// Refuses a log that is not of these sources.
     pub(crate) fn check(&self, logged: &Plan) -> Result<()> {
         let names = |them: Vec<&Arc<str>>| them.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
@@ -92,7 +97,7 @@ impl Sources {
             let Some(range) = logged.sources.iter().find(|it| it.name == task.name) else { continue };
             if range.index != task.index {
                 let (theirs, ours) = (range.index, task.index);
-                let text = format!("its records have index {theirs}, state/names has {ours}: that file is damaged");
+                let text = format!("its records have index {theirs}, state/sources has {ours}: that file is damaged");
                 return Err(Error::config(text).within(about(&task.name)));
             }
             // Offsets are opaque here: a source that can't split an empty range can't read them.

@@ -5,12 +5,15 @@
 
 mod local;
 mod object;
+pub(crate) mod sidecar;
+mod spool;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tidegate_api::{Clock, Result};
+use tidegate_api::{Clock, Error, ErrorKind, Result};
 use tidegate_storage::Location;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
@@ -110,9 +113,11 @@ impl Store {
     /// Writes a file durably, in place of any that was there.
     pub(crate) async fn write(&self, key: &str, parts: &[&[u8]], marks: &Marks) -> Result<()> {
         match &self.backend {
-            Backend::Local(it) => blocking(|| it.write(key, parts, marks)),
-            Backend::Remote(it) => it.write(key, parts, marks).await,
+            Backend::Local(it) => blocking(|| it.write(key, parts, marks))?,
+            Backend::Remote(it) => it.write(key, parts, marks).await?,
         }
+        self.write_sidecar(key, parts).await;
+        Ok(())
     }
 
     /// Writes a file whole or not at all; on a local disk a power failure may take it or tear it.
@@ -125,9 +130,49 @@ impl Store {
 
     /// Writes a file durably if it is new; false if it was there with other bytes, or on a local disk with any.
     pub(crate) async fn create_new(&self, key: &str, bytes: &[u8]) -> Result<bool> {
-        match &self.backend {
-            Backend::Local(it) => blocking(|| it.create_new(key, bytes)),
-            Backend::Remote(it) => it.create_new(key, bytes).await,
+        let created = match &self.backend {
+            Backend::Local(it) => blocking(|| it.create_new(key, bytes))?,
+            Backend::Remote(it) => it.create_new(key, bytes).await?,
+        };
+        if created {
+            self.write_sidecar(key, &[bytes]).await;
+        }
+        Ok(created)
+    }
+
+    /// The checksum beside a file that carries none; without it nothing but a check of the checkpoint is the worse.
+    async fn write_sidecar(&self, key: &str, parts: &[&[u8]]) {
+        if !sidecar::is_due(key) {
+            return;
+        }
+        if let Err(error) = self.write_unsynced(&sidecar::key_of(key), &sidecar::of(parts)).await {
+            tracing::debug!(key, %error, "a checksum can't be written");
+        }
+    }
+
+    /// Fails where a file that should be new can replace one: there two owners could begin one generation.
+    ///
+    /// # Errors
+    /// `Config` if it can; else as the store.
+    pub(crate) async fn probe(&self) -> Result<()> {
+        let Backend::Remote(it) = &self.backend else { return Ok(()) };
+        let key = format!("state/owner/.probe-{}", uuid::Uuid::new_v4());
+        let first = it.create_new(&key, b"first").await;
+        let second = match first {
+            Ok(true) => it.create_new(&key, b"second").await,
+            other => other,
+        };
+        let _ = it.remove(&key).await;
+        let refused = |found: &str| {
+            let place = &self.location;
+            let needed = "expected one that creates a file only if it is new (a conditional put)";
+            Error::config(format!("checkpoint {place}: its object store can't be used: {found}, {needed}"))
+        };
+        match second {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(refused("it replaced a file")),
+            Err(e) if e.kind() == ErrorKind::Config => Err(refused("it refused to create one").because(e)),
+            Err(e) => Err(e),
         }
     }
 
@@ -146,23 +191,50 @@ impl Store {
         Ok(numbers)
     }
 
+    /// All files, with their sizes, hidden ones too.
+    pub(crate) async fn all(&self) -> Result<BTreeMap<String, u64>> {
+        match &self.backend {
+            Backend::Local(it) => blocking(|| it.all()),
+            Backend::Remote(it) => it.all().await,
+        }
+    }
+
     /// Removes a file; that it is gone already is fine.
     pub(crate) async fn remove(&self, key: &str) -> Result<()> {
+        self.remove_one(key).await?;
+        if sidecar::is_due(key) { self.remove_one(&sidecar::key_of(key)).await } else { Ok(()) }
+    }
+
+    async fn remove_one(&self, key: &str) -> Result<()> {
         match &self.backend {
             Backend::Local(it) => blocking(|| it.remove(key)),
             Backend::Remote(it) => it.remove(key).await,
         }
     }
 
-    /// Makes a folder durably, and removes from it what a write left behind that did not come to its end.
+    /// Makes a folder durably.
     pub(crate) async fn make_folder(&self, folder: &str) -> Result<()> {
         match &self.backend {
-            Backend::Local(it) => blocking(|| {
-                it.make_folder(folder)?;
-                it.remove_temporaries(folder)
-            }),
+            Backend::Local(it) => blocking(|| it.make_folder(folder)),
             Backend::Remote(_) => Ok(()),
         }
+    }
+
+    /// Removes what writes left behind that did not come to their end, and completes checksums that a loss of power took.
+    /// Only the owner may: others may be writing.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        let Backend::Local(it) = &self.backend else { return Ok(()) };
+        blocking(|| it.remove_temporaries())?;
+        let files = self.all().await?;
+        for key in files.keys().filter(|it| sidecar::is_due(it) && sidecar::file_of(it).is_none()) {
+            if files.get(&sidecar::key_of(key)).is_some_and(|size| *size > 0) {
+                continue;
+            }
+            if let Some(bytes) = self.read(key).await? {
+                self.write_sidecar(key, &[&bytes]).await;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -175,3 +247,4 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) use local::failed;
+pub(crate) use spool::Spooled;

@@ -19,8 +19,16 @@ use tokio::sync::watch;
 /// ```
 #[derive(Debug)]
 pub struct ManualClock {
-    start_ms: i64,
-    now: watch::Sender<i64>,
+    now: watch::Sender<Now>,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Now {
+    /// Since 1970; may be set back.
+    wall: i64,
+    /// Since the clock was made; only rises.
+    monotonic: i64,
 }
 
 impl Default for ManualClock {
@@ -33,33 +41,43 @@ impl Default for ManualClock {
 impl ManualClock {
     /// A clock that shows `start_ms`, milliseconds since 1970.
     pub fn new(start_ms: i64) -> Self {
-        Self { start_ms, now: watch::Sender::new(start_ms) }
+        Self { now: watch::Sender::new(Now { wall: start_ms, monotonic: 0 }) }
     }
 
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.now.send_modify(|now| *now = now.saturating_add(by));
+        self.now.send_modify(|now| {
+            now.wall = now.wall.saturating_add(by);
+            now.monotonic = now.monotonic.saturating_add(by);
+        });
     }
 
-    /// Moves the clock to `at_ms`; it never goes back.
+    /// Moves the clock to `at_ms`, unless that is over.
     pub fn advance_to(&self, at_ms: i64) {
-        self.now.send_modify(|now| *now = at_ms.max(*now));
+        let by = at_ms.saturating_sub(self.now.borrow().wall);
+        self.advance(Duration::from_millis(u64::try_from(by).unwrap_or(0)));
+    }
+
+    /// Sets the time of day back, as an operator or NTP may; the monotonic time stays.
+    pub fn set_back(&self, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        self.now.send_modify(|now| now.wall = now.wall.saturating_sub(by));
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now_ms(&self) -> i64 {
-        *self.now.borrow()
+        self.now.borrow().wall
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.now_ms().saturating_sub(self.start_ms)).unwrap_or(0))
+        Duration::from_millis(u64::try_from(self.now.borrow().monotonic).unwrap_or(0))
     }
 
     async fn sleep_until(&self, at_ms: i64) {
         // The sender lives in `self`, so the wait ends only when the time has come.
-        let _ = self.now.subscribe().wait_for(|now| *now >= at_ms).await;
+        let _ = self.now.subscribe().wait_for(|now| now.wall >= at_ms).await;
     }
 }

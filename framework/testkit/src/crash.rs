@@ -2,48 +2,78 @@
 //! run without faults does.
 //!
 //! ```text
-//! for each fault point × {crash, error, ten errors, permanent error} × each epoch of the script:
+//! for each fault point × each fault × each epoch of the script:
 //!     run till the fault; on a stop: add data, start again; run to the end
 //!     expect the rows of every sink, the watermarks, the state, and the state that a restart finds
 //!            to be those of a run without faults whose epochs have the same ranges
 //! ```
-//! With a [`Mistake`] planted, it must find something wrong: that is what shows that it can.
+//! Two deep, each of these is followed by a second fault at each point. With a [`Mistake`] planted, it must find something
+//! wrong: that is what shows that it can.
+//!
+//! On a runtime of one thread whose time is paused a case takes no longer than its work.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_api::{ErrorKind, Result};
-use tidegate_epoch::Faults;
-use tidegate_epoch::fault::{Action, Point};
+use tidegate_api::Result;
+use tidegate_epoch::fault::Point;
 
+mod case;
 mod check;
+mod join;
 mod log;
 mod mistake;
+mod place;
 mod program;
 mod script;
 mod world;
 
 pub use mistake::Mistake;
+pub use place::Place;
 pub use script::output_schema;
 
-use crate::memory::MemoryTable;
+use crate::memory::{MemoryKind, MemoryTable};
 use crate::suite::SinkBench;
 use world::World;
 
 /// Gives the outside system of a sink for one case, in an empty folder that is its own.
 pub type BenchFactory = Arc<dyn Fn(&Path) -> Result<Box<dyn SinkBench>> + Send + Sync>;
 
+/// A sink under test.
+#[derive(Clone)]
+pub enum SinkUnder {
+    /// One in memory.
+    Memory(MemoryKind),
+    /// One of a connector: what it shows is compared with all rows in order.
+    Bench(BenchFactory),
+}
+
+impl SinkUnder {
+    /// A memory sink that writes row by row, by the columns that tell the rows of the matrix apart.
+    pub fn piecemeal() -> Self {
+        Self::Memory(MemoryKind::Piecemeal(script::KEYS.to_vec()))
+    }
+}
+
 /// What the query of the matrix computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ProgramKind {
     /// Passes its rows on.
     Stateless,
     /// Counts words in windows of ten seconds, five seconds behind; emits the groups that changed and those that closed.
     Aggregate,
-    /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree. For one sink only.
+    /// Joins two sources by word, within ten seconds; each has a watermark.
+    Join,
+    /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree.
     Volatile,
+}
+
+impl ProgramKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile];
 }
 
 /// What is done at a fault point.
@@ -57,11 +87,22 @@ pub enum Fault {
     ErrorTenTimes,
     /// The step fails for good.
     PermanentError,
+    /// The process stands still; a second owner takes over and commits two epochs; then the first goes on.
+    Stop,
+    /// As `Stop`, but the second owner has only recovered when the first goes on.
+    StopBriefly,
 }
 
 impl Fault {
-    /// All of them.
+    /// All that needs one owner.
     pub const ALL: [Self; 4] = [Self::Crash, Self::ErrorOnce, Self::ErrorTenTimes, Self::PermanentError];
+    /// All that needs two.
+    pub const STOPS: [Self; 2] = [Self::Stop, Self::StopBriefly];
+
+    /// All of them.
+    pub fn every() -> Vec<Self> {
+        Self::ALL.into_iter().chain(Self::STOPS).collect()
+    }
 }
 
 /// What to run.
@@ -70,37 +111,58 @@ pub struct CrashSetup {
     /// What the query computes.
     pub program: ProgramKind,
     /// Its sinks, in the order of commit. Each gets append rows of [`output_schema`].
-    pub sinks: Vec<BenchFactory>,
+    pub sinks: Vec<SinkUnder>,
+    /// Where the checkpoint lies.
+    pub place: Place,
     /// What happens at the points.
     pub faults: Vec<Fault>,
     /// The points, all by default.
     pub points: Vec<Point>,
-    /// For each case with a crash also all cases with a second crash, at any first point after the restart.
+    /// The epochs in which the first fault happens; none: in all.
+    pub epochs: Option<Range<u64>>,
+    /// For each case also all cases with a second fault, of `second`, at the first hit of any point after the first fault.
     pub two_deep: bool,
+    /// The second faults: a crash.
+    pub second: Vec<Fault>,
+    /// Runs one case in so many of those two deep.
+    pub every: usize,
     /// Stops and starts the query after every epoch, so that each begins from the checkpoint.
     pub restart_each_epoch: bool,
     /// Epochs between two snapshots of the state; without any, every start reads all deltas.
     pub snapshot_epochs: u64,
+    /// False leaves it to the sinks to fence an owner that was followed by another.
+    pub check_ownership: bool,
     /// A mistake to be caught.
     pub mistake: Option<Mistake>,
 }
 
 impl CrashSetup {
-    /// All faults, one deep, on these sinks.
+    /// All faults of one owner, one deep, on these sinks, with the checkpoint on the local disk.
     pub fn new(program: ProgramKind, sinks: Vec<BenchFactory>) -> Self {
+        let sinks = sinks.into_iter().map(SinkUnder::Bench).collect();
+        Self { place: Place::Disk, ..Self::on(program, sinks) }
+    }
+
+    /// All faults of one owner, one deep, on these sinks, with the checkpoint in memory.
+    pub fn on(program: ProgramKind, sinks: Vec<SinkUnder>) -> Self {
         Self {
             program,
             sinks,
+            place: Place::Memory,
             faults: Fault::ALL.to_vec(),
             points: Point::ALL.to_vec(),
+            epochs: None,
             two_deep: false,
+            second: vec![Fault::Crash],
+            every: 1,
             restart_each_epoch: false,
             snapshot_epochs: 1,
+            check_ownership: true,
             mistake: None,
         }
     }
 
-    /// All faults, one deep, on so many memory sinks.
+    /// All faults, one deep, on so many memory sinks, with the checkpoint on the local disk.
     pub fn memory(program: ProgramKind, sinks: usize) -> Self {
         Self::new(program, (0..sinks).map(|_| memory_bench()).collect())
     }
@@ -123,10 +185,22 @@ pub fn memory_bench() -> BenchFactory {
 pub struct MatrixReport {
     /// Cases run.
     pub cases: usize,
+    /// Those of them in which every fault came to act.
+    pub acted: usize,
     /// Cases by fault point.
     pub points: BTreeMap<&'static str, usize>,
     /// The cases that ended wrong, and how.
     pub wrong: Vec<String>,
+}
+
+impl MatrixReport {
+    /// Adds what another run found.
+    pub fn merge(&mut self, other: Self) {
+        self.cases += other.cases;
+        self.acted += other.acted;
+        other.points.into_iter().for_each(|(point, cases)| *self.points.entry(point).or_default() += cases);
+        self.wrong.extend(other.wrong);
+    }
 }
 
 impl fmt::Display for MatrixReport {
@@ -138,42 +212,6 @@ impl fmt::Display for MatrixReport {
     }
 }
 
-/// One case: faults for the first life and for the one after it.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    point: Point,
-    /// Which hit of the point, from 1.
-    nth: u32,
-    epoch: u64,
-    fault: Fault,
-    second: Option<Point>,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { point, nth, epoch, fault, .. } = self;
-        write!(f, "{fault:?} at {point} of epoch {epoch} (hit {nth})")?;
-        self.second.map_or(Ok(()), |it| write!(f, ", crash at {it} after the restart"))
-    }
-}
-
-impl Case {
-    /// The faults of a life, by its number.
-    fn faults(&self, life: usize) -> Result<Faults> {
-        let faults = Faults::default();
-        let Self { point, nth, .. } = self;
-        match (life, self.fault) {
-            (0, Fault::Crash) => faults.arm_point(*point, Action::Crash, *nth),
-            (0, Fault::ErrorOnce) => faults.arm_point(*point, Action::Error(ErrorKind::Transient), *nth),
-            (0, Fault::ErrorTenTimes) => faults.arm(&format!("{point}=error@{nth}*10"))?,
-            (0, Fault::PermanentError) => faults.arm_point(*point, Action::Error(ErrorKind::Internal), *nth),
-            (1, _) => self.second.into_iter().for_each(|it| faults.arm_point(it, Action::Crash, 1)),
-            _ => {}
-        }
-        Ok(faults)
-    }
-}
-
 /// Runs every case and tells which end wrong.
 ///
 /// # Errors
@@ -181,39 +219,16 @@ impl Case {
 pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     let mut references = check::References::new(setup);
     let mut report = MatrixReport::default();
-    for case in cases(setup).await? {
+    for case in case::all(setup).await? {
         report.cases += 1;
-        *report.points.entry(case.point.name()).or_default() += 1;
-        let outcome = World::new(setup)?.run_case(&case).await;
-        let wrong = match outcome {
-            Ok(outcome) => references.differences(&outcome).await?,
+        *report.points.entry(case.first.point.name()).or_default() += 1;
+        let world = Arc::new(World::new(setup)?);
+        let wrong = match world.clone().run_case(&case).await {
+            Ok(()) => references.differences(&setup.sinks, &world.outcome().await?).await?,
             Err(e) => vec![format!("it can't go on: {e}")],
         };
+        report.acted += usize::from(world.all_acted());
         report.wrong.extend(wrong.first().map(|it| format!("{case}: {it}")));
     }
     Ok(report)
-}
-
-/// A run without faults shows which points are hit, how often, and in which epochs.
-async fn cases(setup: &CrashSetup) -> Result<Vec<Case>> {
-    let sound = CrashSetup { mistake: None, ..setup.clone() };
-    let trace = World::new(&sound)?.trace().await?;
-    let epochs = trace.iter().map(|it| it.0 + 1).max().unwrap_or(0);
-    let mut hits: BTreeMap<Point, u32> = BTreeMap::new();
-    let mut cases = Vec::new();
-    for (epoch, point) in trace {
-        let nth = *hits.entry(point).and_modify(|it| *it += 1).or_insert(1);
-        // Two epochs must follow, to show what came of it.
-        if epoch + 2 >= epochs || !setup.points.contains(&point) {
-            continue;
-        }
-        for fault in &setup.faults {
-            let case = Case { point, nth, epoch, fault: *fault, second: None };
-            cases.push(case);
-            if setup.two_deep && *fault == Fault::Crash {
-                cases.extend(setup.points.iter().map(|it| Case { second: Some(*it), ..case }));
-            }
-        }
-    }
-    Ok(cases)
 }

@@ -4,7 +4,9 @@
 pub mod clock;
 pub mod crash;
 pub mod memory;
+pub mod store;
 pub mod suite;
 
 pub use clock::ManualClock;
-pub use memory::{MemoryConnectors, MemoryInput, MemoryLog, MemorySink, MemorySource, MemoryTable};
+pub use memory::{MemoryConnectors, MemoryInput, MemoryKind, MemoryLog, MemorySink, MemorySource, MemoryTable};
+pub use store::FlakyStore;

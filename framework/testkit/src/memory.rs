@@ -13,12 +13,13 @@ use tidegate_api::{
     Settings, SinkSpec,
 };
 
+mod cells;
 mod log;
 mod sink;
 mod source;
 
 pub use log::MemoryLog;
-pub use sink::{MemorySink, MemoryTable, MemoryWriter};
+pub use sink::{MemoryKind, MemorySink, MemoryTable, MemoryWriter};
 pub use source::{MemoryInput, MemorySource};
 
 type Name = (String, String);

@@ -92,6 +92,10 @@ impl TableLog for FakeLog {
         Ok(self.commits.lock().unwrap().get(&version).cloned())
     }
 
+    async fn confirm(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn shape(&self, version: u64) -> Result<Shape> {
         Ok(Shape {
             version,

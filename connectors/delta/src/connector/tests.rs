@@ -33,10 +33,14 @@ fn paths() {
     let fields = vec![Field::new("n", DataType::Int64, true)];
     let spec = spec(OutputMode::Append, fields);
     assert!(issues(&[("path", "file:///tmp/t")], &spec).is_empty());
-    assert!(issues(&[("path", "s3://bucket/t")], &spec)[0].contains("'s3://' is not supported yet"));
+    assert!(issues(&[("path", "s3://bucket/t"), ("storage.aws_region", "r")], &spec).is_empty());
+    assert!(issues(&[("path", "s3://bucket/t"), ("storage.aws_regoin", "r")], &spec)[0].contains("aws_regoin"));
+    assert!(issues(&[("path", "t"), ("storage.aws_region", "r")], &spec)[0].contains("takes no storage settings"));
+    assert!(issues(&[("path", "ftp://host/t")], &spec)[0].contains("ftp://host/t"));
     assert!(issues(&[("path", "  ")], &spec)[0].contains("is empty"));
-    assert_eq!(local_path("a/b", Path::new("/data")), Ok(PathBuf::from("/data/a/b")));
-    assert_eq!(local_path("/x/b", Path::new("/data")), Ok(PathBuf::from("/x/b")));
+    let local = |path: &str| location(&config(&[("path", path)]), Path::new("/data")).unwrap();
+    assert_eq!(local("a/b").local(), Some(Path::new("/data/a/b")));
+    assert_eq!(local(" /x/b ").local(), Some(Path::new("/x/b")));
 }
 
 #[test]

@@ -61,7 +61,7 @@ async fn new_bench() -> Result<TableBench> {
         folder: dir.path().to_owned(),
         _owned: Some(dir),
         log: MemoryLog::default(),
-        settings: vec![("checkpoint.interval", "2")],
+        settings: vec![("log.checkpoint.interval", "2")],
     })
 }
 
@@ -69,7 +69,7 @@ tidegate_testkit::sink_suite!(suite, new_bench);
 
 fn table_bench() -> BenchFactory {
     Arc::new(|folder: &Path| {
-        let settings = vec![("checkpoint.interval", "3")];
+        let settings = vec![("log.checkpoint.interval", "3")];
         Ok(Box::new(TableBench { folder: folder.to_owned(), _owned: None, log: MemoryLog::default(), settings }))
     })
 }

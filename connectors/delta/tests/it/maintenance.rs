@@ -25,7 +25,7 @@ fn checkpoints(bench: &Bench) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_each_so_many_commits_keeps_epochs_known() {
-    let bench = Bench::new(&[("checkpoint.interval", "10")]);
+    let bench = Bench::new(&[("log.checkpoint.interval", "10")]);
     epochs(&bench, 0..12).await;
     assert_eq!(checkpoints(&bench), ["00000000000000000010.checkpoint.parquet"]);
     // A restart does not begin to count anew.
@@ -43,7 +43,7 @@ async fn a_checkpoint_each_so_many_commits_keeps_epochs_known() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_epoch_whose_commit_was_cleaned_away_is_still_known() {
-    let bench = Bench::new(&[("checkpoint.interval", "1")]);
+    let bench = Bench::new(&[("log.checkpoint.interval", "1")]);
     let sink = bench.open().await;
     run(&sink, &epoch(3, 5), rows([3])).await.unwrap();
     bench.foreign_commit(&[json!({ "commitInfo": {} })]);
@@ -65,15 +65,15 @@ async fn an_epoch_whose_commit_was_cleaned_away_is_still_known() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_cleaned_as_the_table_says() {
     for (settings, properties, cleaned) in [
-        (&[("checkpoint.interval", "5")][..], json!({ "delta.logRetentionDuration": "interval 0 days" }), true),
-        (&[("checkpoint.interval", "5")], json!({}), false),
+        (&[("log.checkpoint.interval", "5")][..], json!({ "delta.logRetentionDuration": "interval 0 days" }), true),
+        (&[("log.checkpoint.interval", "5")], json!({}), false),
         (
-            &[("checkpoint.interval", "5"), ("log.cleanup", "false")],
+            &[("log.checkpoint.interval", "5"), ("log.cleanup", "false")],
             json!({ "delta.logRetentionDuration": "interval 0 days" }),
             false,
         ),
         (
-            &[("checkpoint.interval", "5")],
+            &[("log.checkpoint.interval", "5")],
             json!({ "delta.logRetentionDuration": "interval 0 days", "delta.enableExpiredLogCleanup": "false" }),
             false,
         ),

@@ -1,4 +1,4 @@
-//! The `kafka` source against a real broker, which the first test starts.
+//! The `kafka` source and sink against a real broker, which the first test starts.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
@@ -8,6 +8,10 @@ mod loss;
 mod outage;
 mod reading;
 mod setup;
+mod sink_setup;
+mod sink_suite;
+mod sink_transactions;
+mod sink_trouble;
 mod stand;
 mod starting;
 mod transactions;

@@ -85,6 +85,15 @@ pub(crate) async fn create(broker: &str, name: &str, partitions: i32) -> Result<
     done.into_iter().try_for_each(|it| it.map(drop).map_err(|(_, code)| code))
 }
 
+/// A topic with settings of its own.
+pub(crate) async fn create_with(broker: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    let new = settings.iter().fold(new, |new, (key, value)| new.set(key, value));
+    for done in admin(broker).create_topics(&[new], &options()).await.unwrap() {
+        done.unwrap();
+    }
+}
+
 pub(crate) async fn delete_topic(broker: &str, name: &str) {
     for done in admin(broker).delete_topics(&[name], &options()).await.unwrap() {
         done.unwrap();

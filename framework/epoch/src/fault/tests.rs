@@ -33,7 +33,7 @@ fn wrong_texts_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Config, "{text}");
     }
     let text = Faults::default().arm("nowhere=crash").unwrap_err().to_string();
-    assert!(text.starts_with("fault point 'nowhere': expected one of plan, run, record.write"), "{text}");
+    assert!(text.starts_with("fault point 'nowhere': expected one of plan, run, prepare, stage.write"), "{text}");
 }
 
 #[test]
@@ -41,4 +41,35 @@ fn points_go_by_their_names() {
     for point in Point::ALL {
         assert_eq!(point.to_string().parse::<Point>().unwrap(), *point);
     }
+}
+
+#[test]
+fn a_chained_fault_waits_for_the_one_before() {
+    let faults = Faults::default();
+    faults.arm_point(Point::Seal, Action::Error(ErrorKind::Transient), 2);
+    faults.arm_then(Point::Run, Action::Error(ErrorKind::Internal), 1, 2);
+    for _ in 0..2 {
+        faults.hit(Point::Run, 0).unwrap();
+    }
+    faults.hit(Point::Seal, 0).unwrap();
+    faults.hit(Point::Seal, 0).unwrap_err();
+    assert_eq!(faults.acted(), 1);
+    for _ in 0..2 {
+        assert_eq!(faults.hit(Point::Run, 0).unwrap_err().kind(), ErrorKind::Internal);
+    }
+    faults.hit(Point::Run, 0).unwrap();
+    assert_eq!(faults.acted(), 2);
+}
+
+#[test]
+fn who_comes_to_a_gate_stands_until_it_opens() {
+    let faults = Faults::default();
+    let gate = faults.arm_pause(Point::Run, 2);
+    let other = faults.clone();
+    let paused = std::thread::spawn(move || (0..3).map(|_| other.hit(Point::Run, 0)).count());
+    assert!(gate.reached());
+    assert!(!paused.is_finished());
+    gate.resume();
+    assert_eq!(paused.join().unwrap(), 3);
+    assert!(!gate.reached());
 }

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_api::{Error, QueryId, Result};
+use tidegate_api::{Error, Ownership as _, QueryId, Result};
 
 use crate::log::{Commit, Plan, Record};
+use crate::owner::Owner;
 use crate::store::{Marks, Store};
 
-const METADATA: &str = "metadata";
+pub(crate) const METADATA: &str = "metadata";
 const OFFSETS: &str = "offsets";
 const COMMITS: &str = "commits";
 const V1: &str = "v1\n";
@@ -74,27 +75,54 @@ pub(crate) async fn read_metadata(store: &Store) -> Result<Option<QueryId>> {
     Ok(Some(id))
 }
 
-/// Gives a new checkpoint its identity, durably.
+/// Gives a new checkpoint its identity, durably; another start may have been faster.
 pub(crate) async fn mint_metadata(store: &Store) -> Result<QueryId> {
-    let id = QueryId(Arc::from(uuid::Uuid::new_v4().to_string()));
-    store.write(METADATA, &[json(&Metadata { id: id.clone() })?.as_bytes()], &Marks::NONE).await?;
+    let (id, text) = new_metadata()?;
+    if store.create_new(METADATA, text.as_bytes()).await? {
+        return Ok(id);
+    }
+    let gone = || Error::transient(format!("{} came and went", store.name(METADATA)));
+    read_metadata(store).await?.ok_or_else(gone)
+}
+
+/// Gives a checkpoint another identity, durably.
+pub(crate) async fn replace_metadata(store: &Store) -> Result<QueryId> {
+    let (id, text) = new_metadata()?;
+    store.write(METADATA, &[text.as_bytes()], &Marks::NONE).await?;
     Ok(id)
+}
+
+fn new_metadata() -> Result<(QueryId, String)> {
+    let id = QueryId(Arc::from(uuid::Uuid::new_v4().to_string()));
+    let text = json(&Metadata { id: id.clone() })?;
+    Ok((id, text))
 }
 
 /// The folders `offsets` and `commits`.
 #[derive(Clone)]
 pub(crate) struct SparkLogs {
     store: Arc<Store>,
+    owner: Option<Arc<Owner>>,
 }
 
 impl SparkLogs {
+    /// To be read; without an owner.
     pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store }
+        Self { store, owner: None }
+    }
+
+    /// To be written.
+    pub(crate) fn owned(self, owner: Arc<Owner>) -> Self {
+        Self { owner: Some(owner), ..self }
     }
 
     pub(crate) const FOLDERS: [&str; 2] = [OFFSETS, COMMITS];
 
     pub(crate) async fn write_offsets(&self, plan: &Plan) -> Result<()> {
+        // What an old owner planned is not what comes.
+        if let Some(owner) = &self.owner {
+            owner.check().await?;
+        }
         self.store.write_unsynced(&key(OFFSETS, plan.epoch), offsets_text(plan)?.as_bytes()).await
     }
 
@@ -136,14 +164,14 @@ impl SparkLogs {
         self.store.write_unsynced(key, text.as_bytes()).await
     }
 
-    /// Removes the entries before `oldest`.
-    pub(crate) async fn purge(&self, oldest: u64) -> Result<()> {
+    /// The entries before `oldest`.
+    pub(crate) async fn before(&self, oldest: u64) -> Result<Vec<String>> {
+        let mut keys = Vec::new();
         for folder in Self::FOLDERS {
-            for number in self.store.list_numbers(folder).await?.into_iter().filter(|it| *it < oldest) {
-                self.store.remove(&key(folder, number)).await?;
-            }
+            let old = self.store.list_numbers(folder).await?.into_iter().filter(|it| *it < oldest);
+            keys.extend(old.map(|it| key(folder, it)));
         }
-        Ok(())
+        Ok(keys)
     }
 }
 

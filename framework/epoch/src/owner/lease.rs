@@ -1,9 +1,7 @@
-//! An object store: each generation is a file that only one can create, and its owner writes a heartbeat.
+//! An object store: its owner writes a heartbeat, since no kernel tells that it has died.
 //!
-//! ```text
-//! state/owner/<g>        who: created if absent, never changed; the highest is the owner
-//! state/owner/<g>.beat   that it lives: written again and again; `released` once it has ended well
-//! ```
+//! A new start waits until it has seen no heartbeat for `lease.timeout`. The owner gives up when its last one is that
+//! old: it counts from before the request, the other from after the answer, so the owner is always the first.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +11,42 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{Clock, Error, Result};
 use tokio::task::JoinHandle;
 
+use super::claim::{self, OWNERS};
+use super::holder::Alive;
 use super::{Holder, OwnerOptions};
 use crate::store::{Marks, Store};
-
-const FOLDER: &str = "state/owner";
 
 /// Heartbeats, and looks at another's, in a `lease.timeout`.
 const BEATS: u32 = 5;
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Beat {
+/// That an owner lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Beat {
     /// Rises by one each time.
     n: u64,
     /// For people.
-    time_ms: i64,
-    released: bool,
+    pub(crate) time_ms: i64,
+    /// The owner has ended well.
+    pub(crate) released: bool,
+    crc32: u32,
+}
+
+impl Beat {
+    fn new(n: u64, time_ms: i64, released: bool) -> Self {
+        let crc32 = crc32fast::hash(format!("{n} {time_ms} {released}").as_bytes());
+        Self { n, time_ms, released, crc32 }
+    }
+
+    /// Nothing if the bytes are not those of a heartbeat.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let found: Self = serde_json::from_slice(bytes).ok()?;
+        (found == Self::new(found.n, found.time_ms, found.released)).then_some(found)
+    }
+
+    fn text(self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self).map_err(|e| Error::internal("heartbeat").because(e))
+    }
 }
 
 /// The right to claim the next generation.
@@ -40,22 +59,29 @@ impl Vacant {
     ///
     /// # Errors
     /// `Config` if it does.
-    pub(super) async fn wait(store: &Store, options: &OwnerOptions) -> Result<Self> {
-        let Some(generation) = store.list_numbers(FOLDER).await?.last().copied() else { return Ok(Self { next: 0 }) };
+    pub(super) async fn wait(store: &Store, options: &OwnerOptions, is_copy: bool) -> Result<Self> {
+        let Some(generation) = claim::newest(store, OWNERS).await? else { return Ok(Self { next: 0 }) };
         let vacant = Self { next: generation.saturating_add(1) };
-        let holder = read_json::<Holder>(store, &owner_key(generation)).await?;
-        if options.take_over || holder.as_ref().is_some_and(is_gone) {
+        let holder = read_holder(store, generation).await?;
+        if options.take_over || is_copy || holder.as_ref().is_some_and(Holder::is_gone) {
             return Ok(vacant);
         }
-        let first = read_json::<Beat>(store, &beat_key(generation)).await?;
+        let key = beat_key(generation);
+        let first = store.read(&key).await?;
         let began = Instant::now();
         loop {
-            let beat = read_json::<Beat>(store, &beat_key(generation)).await?;
-            if beat.as_ref().is_some_and(|it| it.released) || began.elapsed() >= options.lease_timeout {
+            // Before the look: a heartbeat that arrived in this time is seen.
+            let waited = began.elapsed();
+            // What can't be read as a heartbeat still changes while its owner lives.
+            let beat = store.read(&key).await?;
+            if beat.as_deref().and_then(Beat::parse).is_some_and(|it| it.released) {
                 return Ok(vacant);
             }
             if beat != first {
                 return Err(in_use(store, generation, holder.as_ref()));
+            }
+            if waited >= options.lease_timeout {
+                return Ok(vacant);
             }
             tokio::time::sleep(options.lease_timeout / BEATS).await;
         }
@@ -64,31 +90,30 @@ impl Vacant {
     /// Creates the next generation.
     pub(super) async fn claim(self, store: &Arc<Store>, options: &OwnerOptions) -> Result<Lease> {
         let generation = self.next;
-        let holder = Holder::this(options.run_id.clone(), generation);
+        let holder = Holder::this(options.run_id.clone(), generation, options.clock.now_ms());
         let text = serde_json::to_vec(&holder).map_err(|e| Error::internal("owner").because(e))?;
-        if !store.create_new(&owner_key(generation), &text).await? {
-            let other = read_json::<Holder>(store, &owner_key(generation)).await?;
-            return Err(in_use(store, generation, other.as_ref()));
+        // Before others can read who it is.
+        let alive = Alive::new(options.run_id.clone());
+        if !claim::begin(store, OWNERS, generation, &text).await? {
+            let newest = claim::newest(store, OWNERS).await?.unwrap_or(generation);
+            return Err(in_use(store, newest, read_holder(store, newest).await?.as_ref()));
         }
         let pulse = Arc::new(Pulse {
             store: store.clone(),
             clock: options.clock.clone(),
             generation,
+            text,
             n: AtomicU64::new(0),
             born: Instant::now(),
             last_ms: AtomicU64::new(0),
         });
         pulse.beat(false).await?;
-        let (beating, every) = (pulse.clone(), options.lease_timeout / BEATS);
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                if let Err(error) = beating.beat(false).await {
-                    tracing::warn!(%error, "a heartbeat failed");
-                }
-            }
-        });
-        Ok(Lease { pulse, timeout: options.lease_timeout, task })
+        for old in store.list_numbers(OWNERS).await?.into_iter().filter(|it| *it < generation) {
+            store.remove(&beat_key(old)).await?;
+        }
+        claim::sweep(store, OWNERS, generation).await?;
+        let task = tokio::spawn(pulse.clone().go_on(options.lease_timeout));
+        Ok(Lease { pulse, timeout: options.lease_timeout, task, _alive: alive })
     }
 }
 
@@ -97,12 +122,15 @@ pub(super) struct Lease {
     pulse: Arc<Pulse>,
     timeout: Duration,
     task: JoinHandle<()>,
+    _alive: Alive,
 }
 
 struct Pulse {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
     generation: u64,
+    /// Of the generation's file.
+    text: Vec<u8>,
     n: AtomicU64,
     /// The system's monotonic clock: a stopped process must see that time has passed.
     born: Instant,
@@ -113,12 +141,25 @@ struct Pulse {
 impl Pulse {
     async fn beat(&self, released: bool) -> Result<()> {
         let now_ms = self.now_ms();
-        let beat = Beat { n: self.n.fetch_add(1, Ordering::Relaxed), time_ms: self.clock.now_ms(), released };
-        let text = serde_json::to_vec(&beat).map_err(|e| Error::internal("heartbeat").because(e))?;
-        self.store.write(&beat_key(self.generation), &[&text], &Marks::NONE).await?;
-        // The time before the request: others may count from then.
-        self.last_ms.store(now_ms, Ordering::Relaxed);
+        let beat = Beat::new(self.n.fetch_add(1, Ordering::Relaxed), self.clock.now_ms(), released);
+        self.store.write(&beat_key(self.generation), &[&beat.text()?], &Marks::NONE).await?;
+        // The time before the request: others may count from then. An answer that comes late says nothing new.
+        self.last_ms.fetch_max(now_ms, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Beats as long as the task lives.
+    async fn go_on(self: Arc<Self>, timeout: Duration) {
+        let every = timeout / BEATS;
+        loop {
+            tokio::time::sleep(every).await;
+            // A request that hangs must not keep the next one from being tried.
+            match tokio::time::timeout(every * 2, self.beat(false)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "a heartbeat failed"),
+                Err(_) => tracing::warn!(generation = self.generation, "a heartbeat has not been answered in time"),
+            }
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -133,23 +174,20 @@ impl Lease {
 
     /// Fails with `Fenced` if there is a higher generation, or there may be one since the heartbeat is old.
     pub(super) async fn check(&self) -> Result<()> {
-        let Pulse { store, generation, .. } = self.pulse.as_ref();
-        let silent = Duration::from_millis(self.pulse.now_ms() - self.pulse.last_ms.load(Ordering::Relaxed));
+        let Pulse { store, generation, text, .. } = self.pulse.as_ref();
         let place = store.location();
+        let is_newest = claim::is_newest(store, OWNERS, *generation, text).await?;
+        // After the answer, which may have taken long.
+        let silent = Duration::from_millis(self.pulse.now_ms() - self.pulse.last_ms.load(Ordering::Relaxed));
+        if !is_newest {
+            let text = format!("generation {generation} is not the newest: another owner took over");
+            return Err(Error::fenced(format!("checkpoint {place}: {text}")));
+        }
         if silent >= self.timeout {
-            let timeout = self.timeout;
-            return Err(Error::fenced(format!(
-                "checkpoint {place}: the last heartbeat was {silent:.1?} ago, lease.timeout is {timeout:?}: another owner \
-                 may have taken over"
-            )));
+            let text = format!("the last heartbeat was {silent:.1?} ago, lease.timeout is {:?}", self.timeout);
+            return Err(Error::fenced(format!("checkpoint {place}: {text}: another owner may have taken over")));
         }
-        let next = owner_key(generation.saturating_add(1));
-        match store.read(&next).await? {
-            None => Ok(()),
-            Some(_) => Err(Error::fenced(format!(
-                "checkpoint {place}: generation {generation} is not the newest: another owner took over"
-            ))),
-        }
+        Ok(())
     }
 
     /// Tells the next start that it need not wait.
@@ -167,31 +205,18 @@ impl Drop for Lease {
     }
 }
 
-fn owner_key(generation: u64) -> String {
-    format!("{FOLDER}/{generation}")
+pub(crate) fn beat_key(generation: u64) -> String {
+    format!("{}.beat", claim::key(OWNERS, generation))
 }
 
-fn beat_key(generation: u64) -> String {
-    format!("{FOLDER}/{generation}.beat")
-}
-
-async fn read_json<T: for<'de> Deserialize<'de>>(store: &Store, key: &str) -> Result<Option<T>> {
-    let Some(bytes) = store.read(key).await? else { return Ok(None) };
-    let damaged = |e| Error::config(format!("{} is damaged", store.name(key))).because(e);
-    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
-}
-
-/// True if the owner was a process of this host and boot that is not there any more.
-fn is_gone(holder: &Holder) -> bool {
-    let this = Holder::this(holder.run_id.clone(), holder.generation);
-    let here = !this.boot.is_empty() && (&this.host, &this.boot) == (&holder.host, &holder.boot);
-    here && holder.pid != this.pid && !std::path::Path::new("/proc").join(holder.pid.to_string()).exists()
+/// Who owns a generation; nothing if its file is damaged: then only its heartbeat tells whether it lives.
+async fn read_holder(store: &Store, generation: u64) -> Result<Option<Holder>> {
+    let bytes = store.read(&claim::key(OWNERS, generation)).await?;
+    Ok(bytes.and_then(|it| serde_json::from_slice(&it).ok()))
 }
 
 fn in_use(store: &Store, generation: u64, holder: Option<&Holder>) -> Error {
-    let holder = holder.map_or_else(
-        || format!("generation {generation}"),
-        |it| format!("run {} (process {} on {}, generation {generation})", it.run_id, it.pid, it.host),
-    );
-    Error::config(format!("checkpoint {} is in use by {holder}; stop it first", store.location()))
+    let holder = holder.map_or_else(|| format!("generation {generation}"), Holder::to_string);
+    let way = "stop it first, or take over if it can't be stopped";
+    Error::config(format!("checkpoint {} is in use by {holder}; {way}", store.location()))
 }

@@ -1,4 +1,4 @@
-//! The local disk: a lock that the kernel frees when the process dies, and a generation in a file.
+//! The local disk: a lock that the kernel frees when the process dies, and a file for each generation.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tidegate_api::{Error, Result};
 
+use super::claim::{self, GENERATIONS};
 use super::{Holder, OwnerOptions};
-use crate::store::{Marks, Store, failed};
+use crate::store::{Store, failed};
 
-const LOCK: &str = "state/owner";
-pub(crate) const GENERATION: &str = "state/generation";
+pub(crate) const LOCK: &str = "state/owner";
 
 /// A lock outlives its owner for a moment: a child that the owner has just forked holds it until it runs its own program,
 /// and the kernel frees that of a killed process only with its memory.
@@ -28,9 +28,12 @@ pub(crate) struct Locked {
 
 impl Locked {
     /// Takes the lock, or says who has it. To take over, the file is replaced by a new one: the old owner keeps its
-    /// lock on a file that has no name any more, and finds the generation changed.
-    pub(super) async fn take(root: &Path, options: &OwnerOptions) -> Result<Self> {
+    /// lock on a file that has no name any more, and finds a higher generation.
+    pub(super) async fn take(root: &Path, options: &OwnerOptions, is_copy: bool) -> Result<Self> {
         let path = root.join(LOCK);
+        if is_copy && path.is_dir() {
+            from_object_store(root, &path)?;
+        }
         let mut waited = Duration::ZERO;
         loop {
             let file = open(&path)?;
@@ -44,14 +47,14 @@ impl Locked {
                     tokio::time::sleep(PAUSE).await;
                     waited += PAUSE;
                 }
-                Err(TryLockError::WouldBlock) if options.take_over => return Self::replace(&path),
+                Err(TryLockError::WouldBlock) if options.take_over => return Self::replace(&path, options),
                 Err(TryLockError::WouldBlock) => return Err(in_use(root, file)),
             }
         }
     }
 
-    fn replace(path: &Path) -> Result<Self> {
-        let temp = path.with_file_name(format!(".owner.{}.tmp", std::process::id()));
+    fn replace(path: &Path, options: &OwnerOptions) -> Result<Self> {
+        let temp = path.with_file_name(format!(".owner.{}.tmp", options.run_id));
         let file = open(&temp)?;
         file.try_lock().map_err(|e| Error::transient(format!("can't lock {}", temp.display())).because(e))?;
         std::fs::rename(&temp, path).map_err(|e| failed("rename", path, e))?;
@@ -59,15 +62,21 @@ impl Locked {
     }
 
     /// Begins the next generation, durably, and writes who owns it.
-    pub(super) async fn claim(mut self, store: &Arc<Store>, run_id: Arc<str>) -> Result<Lock> {
-        let generation = read_generation(store).await?.map_or(0, |it| it.saturating_add(1));
-        store.write(GENERATION, &[generation.to_string().as_bytes()], &Marks::NONE).await?;
-        let holder = Holder::this(run_id, generation);
-        let text = serde_json::to_string(&holder).map_err(|e| Error::internal("owner").because(e))?;
+    pub(super) async fn claim(mut self, store: &Arc<Store>, options: &OwnerOptions) -> Result<Lock> {
+        let newest = claim::newest(store, GENERATIONS).await?;
+        let generation = newest.map_or(0, |it| it.saturating_add(1));
+        let holder = Holder::this(options.run_id.clone(), generation, options.clock.now_ms());
+        let text = serde_json::to_vec(&holder).map_err(|e| Error::internal("owner").because(e))?;
         let file = &mut self.file;
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
         written.map_err(|e| failed("write", &self.path, e))?;
-        Ok(Lock { _lock: self.file, store: store.clone(), generation })
+        // Two that take over at once both have a lock; the one whose file has the name goes on.
+        if !is_at(&self.file, &self.path) || !claim::begin(store, GENERATIONS, generation, &text).await? {
+            let place = store.location();
+            return Err(Error::config(format!("checkpoint {place} was taken by another start at the same time")));
+        }
+        claim::sweep(store, GENERATIONS, generation).await?;
+        Ok(Lock { _lock: self.file, store: store.clone(), generation, text })
     }
 }
 
@@ -76,6 +85,7 @@ pub(super) struct Lock {
     _lock: File,
     store: Arc<Store>,
     generation: u64,
+    text: Vec<u8>,
 }
 
 impl Lock {
@@ -85,17 +95,24 @@ impl Lock {
 
     /// Fails with `Fenced` if another owner has been here: then nothing may be committed, published or deleted.
     pub(super) async fn check(&self) -> Result<()> {
-        match read_generation(&self.store).await? {
-            Some(it) if it == self.generation => Ok(()),
-            found => {
-                let found = found.map_or("none".to_owned(), |it| it.to_string());
-                let (place, ours) = (self.store.location(), self.generation);
-                Err(Error::fenced(format!(
-                    "checkpoint {place}: found generation {found}, expected {ours}: another owner took over"
-                )))
-            }
+        if claim::is_newest(&self.store, GENERATIONS, self.generation, &self.text).await? {
+            return Ok(());
         }
+        let newest = claim::newest(&self.store, GENERATIONS).await?;
+        let found = newest.map_or("none".to_owned(), |it| it.to_string());
+        let (place, ours) = (self.store.location(), self.generation);
+        let text = format!("found generation {found}, expected {ours}: another owner took over");
+        Err(Error::fenced(format!("checkpoint {place}: {text}")))
     }
+}
+
+/// A copy from an object store has its generations where the lock is here.
+fn from_object_store(root: &Path, owners: &Path) -> Result<()> {
+    let place = root.join(GENERATIONS);
+    if place.exists() {
+        return std::fs::remove_dir_all(owners).map_err(|e| failed("remove", owners, e));
+    }
+    std::fs::rename(owners, &place).map_err(|e| failed("rename", owners, e))
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -113,16 +130,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn in_use(root: &Path, mut file: File) -> Error {
     let mut text = String::new();
     let _ = file.read_to_string(&mut text);
-    let holder = serde_json::from_str::<Holder>(&text).map_or_else(
-        |_| "another process".to_owned(),
-        |it| format!("run {} (process {} on {}, generation {})", it.run_id, it.pid, it.host, it.generation),
-    );
-    Error::config(format!("checkpoint {} is in use by {holder}; stop it first", root.display()))
-}
-
-async fn read_generation(store: &Store) -> Result<Option<u64>> {
-    let Some(bytes) = store.read(GENERATION).await? else { return Ok(None) };
-    let number = std::str::from_utf8(&bytes).ok().and_then(|it| it.parse().ok());
-    let damaged = || Error::config(format!("{} is damaged: expected a number", store.name(GENERATION)));
-    number.map(Some).ok_or_else(damaged)
+    let holder = serde_json::from_str::<Holder>(&text).map_or("another process".to_owned(), |it| it.to_string());
+    let way = "stop it first, or take over if it can't be stopped";
+    Error::config(format!("checkpoint {} is in use by {holder}; {way}", root.display()))
 }

@@ -1,5 +1,6 @@
 //! An object store: a put is atomic and durable, a put of a new name is conditional, and a reply may be lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 pub(super) struct RemoteStore {
-    location: Location,
+    pub(super) location: Location,
     faults: Faults,
     meter: Arc<Meter>,
 }
@@ -26,7 +27,7 @@ impl RemoteStore {
         Self { location, faults, meter }
     }
 
-    fn store(&self) -> &dyn ObjectStore {
+    pub(super) fn store(&self) -> &dyn ObjectStore {
         self.location.store().as_ref()
     }
 
@@ -100,6 +101,24 @@ impl RemoteStore {
                     let mut names: Vec<String> = own.collect();
                     names.sort_unstable();
                     return Ok(names);
+                }
+                Err(e) => tries.again(e).await?,
+            }
+        }
+    }
+
+    pub(super) async fn all(&self) -> Result<BTreeMap<String, u64>> {
+        let root = self.location.prefix();
+        let mut tries = Tries::new("list", root);
+        loop {
+            let all: Result<Vec<_>, StoreError> = self.store().list(Some(root)).try_collect().await;
+            match all {
+                Ok(all) => {
+                    let key = |it: &Path| {
+                        let parts: Vec<_> = it.prefix_match(root)?.map(|it| it.as_ref().to_owned()).collect();
+                        Some(parts.join("/"))
+                    };
+                    return Ok(all.iter().filter_map(|it| Some((key(&it.location)?, it.size))).collect());
                 }
                 Err(e) => tries.again(e).await?,
             }

@@ -28,7 +28,7 @@ fn all_files(root: &Path) -> Vec<(String, Vec<u8>)> {
     for name in names(root) {
         let path = root.join(&name);
         // Both change with every start.
-        if name == "owner" || name == "generation" {
+        if name == "owner" || name == "generations" {
             continue;
         }
         if path.is_dir() {
@@ -79,8 +79,8 @@ async fn a_flipped_bit_in_an_older_record_is_found() {
 #[tokio::test]
 async fn a_flipped_bit_in_a_snapshot_is_found() {
     let world = world_with_epochs(3).await;
-    assert_eq!(world.list("state/snapshots"), ["1"]);
-    each_flip_is_found(&world, "state/snapshots/1").await;
+    assert_eq!(world.list("state/snapshots"), ["1.0.0"]);
+    each_flip_is_found(&world, "state/snapshots/1.0.0").await;
 }
 
 #[tokio::test]
@@ -122,9 +122,9 @@ async fn a_folder_of_spark_is_refused() {
 #[tokio::test]
 async fn a_newer_layout_is_refused() {
     let world = world_with_epochs(1).await;
-    std::fs::write(world.root().join("state/version"), "2").unwrap();
+    std::fs::write(world.root().join("state/version"), "3").unwrap();
     let text = refusal(&world).await.to_string();
-    assert!(text.contains("found state version 2, expected at most 1"), "{text}");
+    assert!(text.contains("found state version 3, expected at most 2"), "{text}");
 }
 
 #[tokio::test]
@@ -144,7 +144,7 @@ async fn text_files_that_a_power_failure_took_are_written_again() {
 #[tokio::test]
 async fn a_snapshot_alone_says_that_its_epoch_is_decided() {
     let world = world_with_epochs(2).await;
-    assert_eq!(world.list("state/snapshots"), ["1"]);
+    assert_eq!(world.list("state/snapshots"), ["1.0.0"]);
     std::fs::remove_file(world.root().join("commits/1")).unwrap();
     world.store().forget_epochs();
     let mut query = world.start().await.unwrap();
@@ -207,7 +207,9 @@ async fn a_lost_list_of_source_names_is_noticed() {
     world.feed().add(&[1]);
     drain(&mut query).await.unwrap();
     drop(query);
-    std::fs::write(world.root().join("state/names"), "[\"more\",\"input\"]").unwrap();
+    for (index, name) in [(0, "more"), (1, "input")] {
+        std::fs::write(world.root().join(format!("state/sources/{index}")), name).unwrap();
+    }
     let text = refusal(&world).await.to_string();
-    assert!(text.contains("source input: its records have index 0, state/names has 1"), "{text}");
+    assert!(text.contains("source input: its records have index 0, state/sources has 1"), "{text}");
 }

@@ -14,7 +14,7 @@ async fn old_epochs_go_and_a_restart_still_has_all() {
     }
     // Snapshots at 1, 3 … 19; R = 16, so the newest at or before it is 15.
     let from_15: Vec<_> = (15..20).map(|it| it.to_string()).collect();
-    assert_eq!(world.list("state/snapshots"), ["15", "17", "19"]);
+    assert_eq!(world.list("state/snapshots"), ["15.0.0", "17.0.0", "19.0.0"]);
     assert_eq!(world.list("state/wal"), from_15.iter().map(|it| format!("{it}.0.0")).collect::<Vec<_>>());
     assert_eq!(world.list("offsets"), from_15);
     assert_eq!(world.list("commits"), from_15);

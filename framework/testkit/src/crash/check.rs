@@ -5,37 +5,54 @@ use std::sync::Arc;
 
 use tidegate_api::{Error, Result};
 
-use super::script::{self, OutputRow};
+use super::log::Entry;
+use super::script::{OutputRow, SINK, Script};
 use super::world::{Outcome, World};
-use super::{CrashSetup, ProgramKind, memory_bench};
+use super::{CrashSetup, Place, ProgramKind, SinkUnder};
+use crate::memory::MemoryKind;
 
 /// Where epochs end, and at which time.
-type Cut = Vec<(u64, i64)>;
+type Cut = Vec<(Vec<u64>, i64)>;
 
 /// Runs without faults, on memory sinks, by their cut.
-pub(super) struct References {
+pub(crate) struct References {
     setup: CrashSetup,
+    script: Arc<Script>,
     known: BTreeMap<Cut, Arc<Outcome>>,
 }
 
 impl References {
-    pub(super) fn new(setup: &CrashSetup) -> Self {
-        let sinks = setup.sinks.iter().map(|_| memory_bench()).collect();
-        Self { setup: CrashSetup::new(setup.program, sinks), known: BTreeMap::new() }
+    pub(crate) fn new(setup: &CrashSetup) -> Self {
+        Self::of(setup, Arc::new(Script::of(setup.program)))
     }
 
-    /// All that differs from a run without faults.
-    pub(super) async fn differences(&mut self, found: &Outcome) -> Result<Vec<String>> {
+    pub(crate) fn of(setup: &CrashSetup, script: Arc<Script>) -> Self {
+        let like = |it: &SinkUnder| match it {
+            SinkUnder::Memory(kind @ MemoryKind::Piecemeal(_)) => SinkUnder::Memory(kind.clone()),
+            _ => SinkUnder::Memory(MemoryKind::Committable),
+        };
+        let sinks = setup.sinks.iter().map(like).collect();
+        let setup = CrashSetup {
+            snapshot_epochs: u64::MAX,
+            place: Place::Memory,
+            ..CrashSetup::on(setup.program, setup.sinks.clone())
+        };
+        Self { setup: CrashSetup { sinks, ..setup }, script, known: BTreeMap::new() }
+    }
+
+    /// All that differs from a run without faults. `under` are the sinks that it was.
+    pub(crate) async fn differences(&mut self, under: &[SinkUnder], found: &Outcome) -> Result<Vec<String>> {
         let mut wrong = found.wrong.clone();
         let numbers: Vec<u64> = found.log.keys().copied().collect();
         if numbers != (0..numbers.len() as u64).collect::<Vec<_>>() {
             wrong.push(format!("the log has epochs {numbers:?}"));
             return Ok(wrong);
         }
-        let cut: Cut = found.log.values().map(|it| (it.end, it.time_ms)).collect();
-        let read = cut.last().map_or(0, |it| it.0);
-        if read != script::adds() {
-            wrong.push(format!("{read} of {} adds were read", script::adds()));
+        let cut: Cut = found.log.values().map(|it| (it.ends.clone(), it.time_ms)).collect();
+        let read = cut.last().map(|it| it.0.clone()).unwrap_or_default();
+        let all: Vec<u64> = (0..self.script.sources()).map(|it| self.script.adds(it)).collect();
+        if read != all {
+            wrong.push(format!("{read:?} of {all:?} adds were read"));
         }
         let expected = match self.run(cut).await {
             Ok(expected) => expected,
@@ -45,20 +62,20 @@ impl References {
             }
         };
         let volatile = self.setup.program == ProgramKind::Volatile;
-        for (at, (expected, came)) in expected.sinks.iter().zip(&found.sinks).enumerate() {
+        for (at, ((expected, came), under)) in expected.sinks.iter().zip(&found.sinks).zip(under).enumerate() {
             let (expected, rows) =
                 if volatile { (unmarked(expected), unmarked(came)) } else { (expected.clone(), came.clone()) };
-            wrong.extend(rows_differ(&expected, &rows).map(|it| format!("sink {at}: {it}")));
-            if volatile {
+            let differ = match under {
+                SinkUnder::Memory(MemoryKind::BestEffort) => foreign(&expected, &rows),
+                _ => rows_differ(&expected, &rows),
+            };
+            wrong.extend(differ.map(|it| format!("sink {at}: {it}")));
+            if volatile && in_order(under) {
                 wrong.extend(broken_chain(came).map(|it| format!("sink {at}: {it}")));
             }
         }
-        for (epoch, entry) in &found.log {
-            let expected = expected.log.get(epoch);
-            if expected != Some(entry) {
-                wrong.push(format!("the log of epoch {epoch} says {entry:?}, without faults {expected:?}"));
-            }
-        }
+        wrong.extend(sinks_differ(under, &found.sinks));
+        wrong.extend(logs_differ(&expected.log, &found.log));
         if found.restored != found.state {
             wrong.push(format!("the state is {:?}, a restart finds {:?}", found.state, found.restored));
         }
@@ -72,7 +89,9 @@ impl References {
         if let Some(known) = self.known.get(&cut) {
             return Ok(known.clone());
         }
-        let outcome = World::new(&self.setup)?.run_cut(&cut).await?;
+        let world = World::of(&self.setup, self.script.clone())?;
+        world.run_cut(&cut).await?;
+        let outcome = world.outcome().await?;
         if let Some(wrong) = outcome.wrong.first() {
             return Err(Error::internal(format!("without faults: {wrong}")));
         }
@@ -80,6 +99,58 @@ impl References {
         self.known.insert(cut, outcome.clone());
         Ok(outcome)
     }
+}
+
+/// True if the sink shows every row of every epoch.
+fn in_order(under: &SinkUnder) -> bool {
+    !matches!(under, SinkUnder::Memory(MemoryKind::Piecemeal(_) | MemoryKind::BestEffort))
+}
+
+fn logs_differ(expected: &BTreeMap<u64, Entry>, found: &BTreeMap<u64, Entry>) -> Option<String> {
+    found.iter().find_map(|(epoch, entry)| {
+        let expected = expected.get(epoch);
+        let differs = expected != Some(entry);
+        differs.then(|| format!("the log of epoch {epoch} says {entry:?}, without faults {expected:?}"))
+    })
+}
+
+/// All sinks that count must show one run: the same rows of the same attempts.
+fn sinks_differ(under: &[SinkUnder], sinks: &[Vec<OutputRow>]) -> Option<String> {
+    let own = |(at, rows): (usize, &Vec<OutputRow>)| -> Vec<OutputRow> {
+        rows.iter().map(|it| OutputRow { n: it.n - SINK * at as i64, ..it.clone() }).collect()
+    };
+    let rows: Vec<_> = sinks.iter().enumerate().map(own).collect();
+    let mut whole = under.iter().zip(&rows).enumerate().filter(|(_, (under, _))| in_order(under));
+    let (first_at, (_, first)) = whole.next()?;
+    if let Some((at, _)) = whole.find(|(_, (_, rows))| *rows != first) {
+        return Some(format!("sinks {first_at} and {at} show different attempts"));
+    }
+    // Of rows of one key the last epoch's stays.
+    let mut last: BTreeMap<(&str, i64, &str), &OutputRow> = BTreeMap::new();
+    first.iter().for_each(|it| {
+        let newest = last.entry((&it.kind, it.start, &it.word)).or_insert(it);
+        if it.epoch > newest.epoch {
+            *newest = it;
+        }
+    });
+    let piecemeal = |under: &SinkUnder| matches!(under, SinkUnder::Memory(MemoryKind::Piecemeal(_)));
+    for (at, (_, rows)) in under.iter().zip(&rows).enumerate().filter(|(_, (under, _))| piecemeal(under)) {
+        let marks = |it: &OutputRow| (it.epoch, it.mark);
+        let wrong = rows.iter().find(|it| {
+            let newest = last.get(&(it.kind.as_str(), it.start, it.word.as_str()));
+            newest.map(|it| marks(it)) != Some(marks(it))
+        });
+        if let Some(row) = wrong {
+            return Some(format!("sink {at} shows {row:?}, which sink {first_at} does not show last"));
+        }
+    }
+    None
+}
+
+/// A row that is none of the expected ones.
+fn foreign(expected: &[OutputRow], came: &[OutputRow]) -> Option<String> {
+    let row = came.iter().find(|it| !expected.contains(it))?;
+    Some(format!("{row:?} is no row of this query"))
 }
 
 /// The first epoch whose rows differ, and how.

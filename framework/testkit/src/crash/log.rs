@@ -1,104 +1,192 @@
-//! The text logs of a checkpoint, read (and, for mistakes, written) as any tool would.
+//! The log of a checkpoint: the records of `state/wal`, read as the protocol lays them down, not by the code under test.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use tidegate_api::{Error, Result};
+use futures::TryStreamExt;
+use serde_json::Value;
+use tidegate_api::{AttemptId, Error, Result};
+use tidegate_storage::Location;
+use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
 
-use super::mistake::disk;
-
-/// What the logs say of an epoch.
+/// What the log says of an epoch that is decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// The source's offset at its end.
-    pub(super) end: u64,
-    pub(super) time_ms: i64,
+pub(crate) struct Entry {
+    /// The sources' offsets at its end.
+    pub(crate) ends: Vec<u64>,
+    pub(crate) time_ms: i64,
+    pub(crate) write_time_us: i64,
     /// The watermark that it used.
-    pub(super) watermark_ms: i64,
-    /// The watermark after it, once it is decided.
-    pub(super) next_ms: Option<i64>,
+    pub(crate) watermark_ms: i64,
+    /// The watermark after it.
+    pub(crate) next_ms: i64,
 }
 
-#[derive(Deserialize)]
-struct Offsets {
-    #[serde(rename = "batchWatermarkMs")]
-    watermark_ms: i64,
-    #[serde(rename = "batchTimestampMs")]
-    time_ms: i64,
+/// A record: one attempt at an epoch.
+#[derive(Clone, Debug)]
+struct Record {
+    entry: Entry,
+    /// The epoch before, and the attempt at it that was chosen.
+    before: Option<(u64, AttemptId)>,
 }
 
-#[derive(Deserialize)]
-struct Commit {
-    #[serde(rename = "nextBatchWatermarkMs")]
-    next_ms: i64,
+/// All records that were ever seen; some may have been purged since.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    records: BTreeMap<(u64, AttemptId), Record>,
 }
 
-/// All epochs in the logs.
-pub(super) fn read(checkpoint: &Path) -> Result<BTreeMap<u64, Entry>> {
-    let commits = texts(&checkpoint.join("commits"))?;
-    let mut entries = BTreeMap::new();
-    for (epoch, text) in texts(&checkpoint.join("offsets"))? {
-        let wrong = |what: &str| Error::internal(format!("offsets/{epoch}: {what}: {text}"));
-        let [version, metadata, end] = text.lines().collect::<Vec<_>>()[..] else { return Err(wrong("lines")) };
-        let Offsets { watermark_ms, time_ms } =
-            serde_json::from_str(metadata).map_err(|e| wrong("metadata").because(e))?;
-        let end: u64 = end.parse().map_err(|e| wrong("offset").because(e))?;
-        let next_ms = match commits.get(&epoch).and_then(|it| it.split_once('\n')) {
-            Some((_, json)) => {
-                let commit: Commit = serde_json::from_str(json).map_err(|e| wrong("commit").because(e))?;
-                Some(commit.next_ms)
+impl Log {
+    /// Reads what is new.
+    pub(crate) async fn read(&mut self, files: &Files) -> Result<()> {
+        for name in files.list("state/wal").await? {
+            let Some((epoch, attempt)) = parse_name(&name) else { continue };
+            if self.records.contains_key(&(epoch, attempt)) {
+                continue;
             }
-            None => None,
-        };
-        if version != "v1" {
-            return Err(wrong("version"));
+            // Purged meanwhile.
+            let Some(bytes) = files.get(&format!("state/wal/{name}")).await? else { continue };
+            let record = parse(&bytes).map_err(|e| e.within(format!("record {name}")))?;
+            self.records.insert((epoch, attempt), record);
         }
-        entries.insert(epoch, Entry { end, time_ms, watermark_ms, next_ms });
+        Ok(())
     }
-    Ok(entries)
+
+    /// The decided epochs, from the newest back: each record names the attempt before it.
+    pub(crate) fn decided(&self) -> Result<BTreeMap<u64, Entry>> {
+        let mut entries = BTreeMap::new();
+        let mut next = self.records.last_key_value().map(|(key, _)| *key);
+        while let Some(key) = next {
+            let missing = || Error::internal(format!("record {}.{} is not in the log", key.0, key.1));
+            let record = self.records.get(&key).ok_or_else(missing)?;
+            entries.insert(key.0, record.entry.clone());
+            next = record.before;
+        }
+        Ok(entries)
+    }
 }
 
-/// Writes `commits/<epoch>`.
-pub(super) fn write_commit(checkpoint: &Path, epoch: u64) -> Result<()> {
-    let path = checkpoint.join("commits").join(epoch.to_string());
-    fs::write(&path, "v1\n{\"nextBatchWatermarkMs\":0}").map_err(|e| disk(&path, e))
+fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
+    let (epoch, attempt) = name.split_once('.')?;
+    Some((epoch.parse().ok()?, attempt.parse().ok()?))
 }
 
-/// Removes the records of epochs that are not decided.
-pub(super) fn forget_pending(checkpoint: &Path) -> Result<()> {
-    let commits = texts(&checkpoint.join("commits"))?;
-    for folder in ["offsets", "state/wal"] {
-        let folder = checkpoint.join(folder);
-        for name in names(&folder)? {
-            let epoch = name.split('.').next().and_then(|it| it.parse::<u64>().ok());
-            if epoch.is_some_and(|it| !commits.contains_key(&it)) {
-                let path = folder.join(&name);
-                fs::remove_file(&path).map_err(|e| disk(&path, e))?;
+/// Magic and version take twelve bytes, length and checksum of the header twelve more.
+fn parse(bytes: &[u8]) -> Result<Record> {
+    let header = || {
+        let (length, rest) = bytes.get(12..)?.split_at_checked(8)?;
+        let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
+        serde_json::from_slice::<Value>(rest.get(4..)?.get(..length)?).ok()
+    };
+    let json = header().ok_or_else(|| Error::internal("it does not parse"))?;
+    record(&json).ok_or_else(|| Error::internal(format!("a field is missing in {json}")))
+}
+
+fn record(json: &Value) -> Option<Record> {
+    let (plan, commit) = (&json["plan"], &json["commit"]);
+    let mut ends: Vec<(u64, u64)> = Vec::new();
+    for source in plan["sources"].as_array()? {
+        ends.push((source["index"].as_u64()?, source["end"].as_u64()?));
+    }
+    ends.sort_unstable();
+    let entry = Entry {
+        ends: ends.into_iter().map(|it| it.1).collect(),
+        time_ms: plan["time_ms"].as_i64()?,
+        write_time_us: plan["write_time_us"].as_i64()?,
+        watermark_ms: plan["watermark_ms"].as_i64().unwrap_or(0),
+        next_ms: json["manifest"]["next_watermark_ms"].as_i64().unwrap_or(0),
+    };
+    let before = match commit {
+        Value::Null => None,
+        it => Some((it["epoch"].as_u64()?, it["attempt"].as_str()?.parse().ok()?)),
+    };
+    Some(Record { entry, before })
+}
+
+/// The files of a checkpoint, past all that may go wrong with them.
+#[derive(Clone)]
+pub(crate) enum Files {
+    /// On the local disk.
+    Disk(PathBuf),
+    /// In an object store, at a location of it.
+    Store(Arc<dyn ObjectStore>, Location),
+}
+
+impl Files {
+    /// The names in a folder, sorted.
+    pub(crate) async fn list(&self, folder: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        match self {
+            Self::Disk(root) => {
+                let Ok(entries) = fs::read_dir(root.join(folder)) else { return Ok(names) };
+                for entry in entries {
+                    let entry = entry.map_err(|e| lost(folder, e))?;
+                    names.extend(entry.file_name().into_string().ok());
+                }
+            }
+            Self::Store(store, location) => {
+                let path = location.path(folder);
+                let all: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|e| lost(folder, e))?;
+                names.extend(all.iter().filter_map(|it| {
+                    let mut rest = it.location.prefix_match(&path)?;
+                    let name = rest.next()?.as_ref().to_owned();
+                    rest.next().is_none().then_some(name)
+                }));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Disk(root) => Ok(fs::read(root.join(key)).ok()),
+            Self::Store(store, location) => {
+                let Ok(found) = store.get(&location.path(key)).await else { return Ok(None) };
+                Ok(Some(found.bytes().await.map_err(|e| lost(key, e))?.to_vec()))
             }
         }
     }
-    Ok(())
+
+    pub(crate) async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
+        match self {
+            Self::Disk(root) => fs::write(root.join(key), bytes).map_err(|e| lost(key, e)),
+            Self::Store(store, location) => {
+                store.put(&location.path(key), bytes.into()).await.map(|_| ()).map_err(|e| lost(key, e))
+            }
+        }
+    }
+
+    pub(crate) async fn remove(&self, key: &str) -> Result<()> {
+        match self {
+            Self::Disk(root) => fs::remove_file(root.join(key)).map_err(|e| lost(key, e)),
+            Self::Store(store, location) => store.delete(&location.path(key)).await.map_err(|e| lost(key, e)),
+        }
+    }
+
+    /// Writes `commits/<epoch>`, as a loop would that is in too great a hurry.
+    pub(crate) async fn write_commit(&self, epoch: u64) -> Result<()> {
+        self.put(&format!("commits/{epoch}"), b"v1\n{\"nextBatchWatermarkMs\":0}".to_vec()).await
+    }
+
+    /// Removes the records of epochs that are not decided.
+    pub(crate) async fn forget_pending(&self) -> Result<()> {
+        let commits = self.list("commits").await?;
+        for folder in ["offsets", "state/wal"] {
+            for name in self.list(folder).await? {
+                let epoch = name.split('.').next().unwrap_or_default();
+                if !epoch.is_empty() && !commits.iter().any(|it| it == epoch) {
+                    self.remove(&format!("{folder}/{name}")).await?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|e| disk(folder, e))? {
-        let entry = entry.map_err(|e| disk(folder, e))?;
-        names.extend(entry.file_name().into_string().ok());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// The files named by a number.
-fn texts(folder: &Path) -> Result<BTreeMap<u64, String>> {
-    let mut texts = BTreeMap::new();
-    for name in names(folder)? {
-        let Ok(number) = name.parse() else { continue };
-        let path = folder.join(&name);
-        texts.insert(number, fs::read_to_string(&path).map_err(|e| disk(&path, e))?);
-    }
-    Ok(texts)
+/// A file operation of the harness that failed.
+fn lost(name: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::internal(format!("crash matrix: {name}")).because(error)
 }

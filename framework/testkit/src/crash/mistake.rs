@@ -1,20 +1,19 @@
 //! Mistakes for the matrix to catch, planted in the program, in the sinks, or on the disk between two lives.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use arrow_array::RecordBatch;
-use async_trait::async_trait;
-use serde_json::Value;
-use tidegate_api::{
-    AttemptId, CommitOutcome, DynSink, DynWriter, Epoch, Error, Guarantee, QueryId, Rejected, Result, SourcePosition,
-    Staging, WriterId,
-};
+use tidegate_api::{DynSink, DynSource, Result};
 use tidegate_epoch::{EventTimes, OperatorDelta};
 
-use super::log;
+use super::log::Files;
+use crate::memory::{MemoryKind, MemoryTable};
+use crate::suite::SinkBench;
+
+mod sink;
+mod source;
+
+pub(super) use sink::Place;
 
 /// A way to get it wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +32,23 @@ pub enum Mistake {
     WatermarkLost,
     /// The state logged with an epoch is the one of another attempt than the sinks show.
     StateOfAnotherAttempt,
+    /// A failed attempt leaves the watermarks where it took them.
+    TrackerNotRolledBack,
+    /// A failed attempt leaves the source where it had read to.
+    PositionNotRolledBack,
+    /// Two sinks write to one table under one identity.
+    OneIdentity,
+    /// Neither the checkpoint nor the sinks stop an owner that was followed by another.
+    NoFencing,
+    /// The write time is that of the clock, not that of the epoch's record.
+    WriteTimeOfTheClock,
+    /// A start ignores the rows that are staged, and computes them again.
+    StageIgnored,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -45,6 +56,12 @@ impl Mistake {
         Self::SinkForgetsEpoch,
         Self::WatermarkLost,
         Self::StateOfAnotherAttempt,
+        Self::TrackerNotRolledBack,
+        Self::PositionNotRolledBack,
+        Self::OneIdentity,
+        Self::NoFencing,
+        Self::WriteTimeOfTheClock,
+        Self::StageIgnored,
     ];
 }
 
@@ -76,8 +93,12 @@ impl Planted {
 
     /// The watermarks to go by: those of the log, or those that this life has come to by itself.
     pub(super) fn watermarks(&mut self, given: (i64, i64), times: &EventTimes, delay_ms: i64) -> (i64, i64) {
-        if !self.is(Mistake::WatermarkLost) {
+        if !self.is(Mistake::WatermarkLost) && !self.is(Mistake::TrackerNotRolledBack) {
             return given;
+        }
+        if self.is(Mistake::TrackerNotRolledBack) {
+            self.watermark_ms = self.watermark_ms.max(given.1);
+            self.late_ms = self.late_ms.max(given.0);
         }
         let own = (self.late_ms, self.watermark_ms);
         self.late_ms = self.watermark_ms;
@@ -105,101 +126,46 @@ impl Planted {
     }
 }
 
-/// What a crash takes with it, if the log was never written.
-pub(super) fn before_restart(mistake: Option<Mistake>, checkpoint: &Path) -> Result<()> {
-    if mistake == Some(Mistake::PlanNotLogged) { log::forget_pending(checkpoint) } else { Ok(()) }
+/// What a crash takes with it, if it was never written, or is not looked at.
+pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> Result<()> {
+    match mistake {
+        Some(Mistake::PlanNotLogged) => files.forget_pending().await,
+        _ => Ok(()),
+    }
+}
+
+/// The source with the mistake, if it is one of a source.
+pub(super) fn source(mistake: Option<Mistake>, source: Box<dyn DynSource>) -> Box<dyn DynSource> {
+    match mistake {
+        Some(Mistake::PositionNotRolledBack) => Box::new(source::WrongSource::new(source)),
+        _ => source,
+    }
 }
 
 /// The sink with the mistake, if it is one of a sink.
-pub(super) fn wrapped(
-    mistake: Option<Mistake>,
-    sink: Box<dyn DynSink>,
-    checkpoint: &Path,
-    life: usize,
-) -> Box<dyn DynSink> {
+pub(super) fn wrapped(mistake: Option<Mistake>, sink: Box<dyn DynSink>, place: Place) -> Box<dyn DynSink> {
+    use Mistake::{CommitLogFirst, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
     match mistake {
-        Some(mistake @ (Mistake::CommitLogFirst | Mistake::SinkForgetsEpoch)) => {
-            Box::new(WrongSink { sink, mistake, checkpoint: checkpoint.to_owned(), life })
+        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock)) => {
+            Box::new(sink::WrongSink::new(sink, it, place))
         }
         _ => sink,
     }
 }
 
-struct WrongSink {
-    sink: Box<dyn DynSink>,
-    mistake: Mistake,
-    checkpoint: PathBuf,
-    life: usize,
-}
-
-struct WrongWriter {
-    writer: Box<dyn DynWriter>,
-    /// Where `commits/N` is written too early.
-    commit: Option<(PathBuf, u64)>,
-}
-
-#[async_trait]
-impl DynWriter for WrongWriter {
-    async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
-        self.writer.write(batch).await
-    }
-    async fn prepare(self: Box<Self>) -> Result<Value> {
-        let part = self.writer.prepare().await?;
-        if let Some((checkpoint, epoch)) = self.commit {
-            log::write_commit(&checkpoint, epoch)?;
-        }
-        Ok(part)
+/// The table of a memory sink.
+pub(super) fn table(mistake: Option<Mistake>, kind: MemoryKind) -> Box<dyn SinkBench> {
+    match mistake {
+        Some(Mistake::NoFencing | Mistake::OneIdentity) => Box::new(MemoryTable::unfenced(kind)),
+        _ => Box::new(MemoryTable::of(kind)),
     }
 }
 
-#[async_trait]
-impl DynSink for WrongSink {
-    fn guarantee(&self) -> Guarantee {
-        self.sink.guarantee()
-    }
-    fn staging(&self) -> Staging {
-        self.sink.staging()
-    }
-    fn best_effort(&self) -> bool {
-        self.sink.best_effort()
-    }
-    fn commit_group(&self) -> Option<String> {
-        self.sink.commit_group()
-    }
-    async fn open(&mut self, writer: &WriterId) -> Result<Option<(u64, AttemptId)>> {
-        let mut writer = writer.clone();
-        if self.mistake == Mistake::SinkForgetsEpoch {
-            writer.query_id = QueryId(format!("{}-{}", writer.query_id, self.life).into());
-        }
-        self.sink.open(&writer).await
-    }
-    async fn writer(&self, epoch: &Epoch, task: u32) -> Result<Box<dyn DynWriter>> {
-        let early = self.mistake == Mistake::CommitLogFirst;
-        let commit = early.then(|| (self.checkpoint.clone(), epoch.number));
-        Ok(Box::new(WrongWriter { writer: self.sink.writer(epoch, task).await?, commit }))
-    }
-    async fn commit(&self, epoch: &Epoch, parts: Vec<Value>, positions: &[SourcePosition]) -> Result<CommitOutcome> {
-        self.sink.commit(epoch, parts, positions).await
-    }
-    async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
-        self.sink.abort(epoch, parts).await
-    }
-    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
-        self.sink.restore(through).await
-    }
-    async fn maintain(&self, budget: Duration) -> Result<()> {
-        self.sink.maintain(budget).await
-    }
-    fn describe(&self) -> String {
-        self.sink.describe()
-    }
+/// Which table a sink writes to.
+pub(super) fn bench(mistake: Option<Mistake>, sink: usize) -> usize {
+    if mistake == Some(Mistake::OneIdentity) { 0 } else { sink }
 }
 
 fn lock<T>(it: &Mutex<T>) -> MutexGuard<'_, T> {
     it.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A file operation of the harness that failed.
-pub(super) fn disk(path: &Path, error: std::io::Error) -> Error {
-    Error::internal(format!("crash matrix: {}", path.display())).because(error)
 }

@@ -13,21 +13,22 @@ use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
-    WatermarkNode,
+    SourceInput, WatermarkNode,
 };
 
 use super::ProgramKind;
+use super::join::JoinProgram;
 use super::mistake::{Mistake, Planted};
 use super::script::{OutputRow, batch, output};
 
-const SIZE_MS: i64 = 10_000;
-const DELAY_MS: i64 = 5_000;
+pub(super) const SIZE_MS: i64 = 10_000;
+pub(super) const DELAY_MS: i64 = 5_000;
 
 /// The sealed state of a running program, as a test sees it: a line a group.
 pub(super) type Probe = Arc<Mutex<Vec<String>>>;
 
 /// Counts, or passes on.
-pub(super) struct CountProgram {
+struct CountProgram {
     kind: ProgramKind,
     sinks: usize,
     state: KeyedState,
@@ -35,11 +36,19 @@ pub(super) struct CountProgram {
     planted: Planted,
 }
 
+/// The program of one life.
+pub(super) fn program(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Box<dyn Program>> {
+    match kind {
+        ProgramKind::Join => Ok(Box::new(JoinProgram::new(sinks, probe)?)),
+        _ => Ok(Box::new(CountProgram::new(kind, sinks, probe, planted)?)),
+    }
+}
+
 /// A group: window start in milliseconds, word.
 type Group = (i64, String);
 
 impl CountProgram {
-    pub(super) fn new(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Self> {
+    fn new(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Self> {
         Ok(Self { kind, sinks, state: KeyedState::new(layout())?, probe, planted })
     }
 
@@ -90,8 +99,7 @@ impl CountProgram {
         for rows in self.state.all().unwrap_or_default() {
             lines.extend(groups_of(&rows).iter().map(|((start, word), n, mark)| format!("{start} {word} {n} {mark}")));
         }
-        lines.sort();
-        *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+        show(&self.probe, lines);
     }
 }
 
@@ -104,11 +112,8 @@ impl Program for CountProgram {
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
         let epoch = input.epoch;
         let mut seen = Seen::default();
-        for split in input.sources.into_iter().flat_map(|it| it.splits) {
-            let mut rows = split.rows;
-            while let Some(batch) = rows.try_next().await? {
-                seen.take(&batch);
-            }
+        for source in input.sources {
+            seen.read(source).await?;
         }
         let given = (input.late_watermark_ms.unwrap_or(0), epoch.watermark_ms.unwrap_or(0));
         let (late_ms, evict_ms) = self.planted.watermarks(given, &seen.times, DELAY_MS);
@@ -118,7 +123,7 @@ impl Program for CountProgram {
         };
         if !rows.is_empty() {
             for sink in 0..self.sinks {
-                outputs.write(sink, output(&rows)?).await?;
+                outputs.write(sink, output(&rows, sink)?).await?;
             }
         }
         let deltas = self.state.delta()?.into_iter().collect();
@@ -175,14 +180,26 @@ impl Program for CountProgram {
 
 /// What an epoch brought.
 #[derive(Default)]
-struct Seen {
-    times: EventTimes,
+pub(super) struct Seen {
+    pub(super) times: EventTimes,
     /// Rows a group; of a stateless program each row is one.
     groups: BTreeMap<Group, i64>,
-    all: Vec<Group>,
+    /// Each row: its time in milliseconds, and its word.
+    pub(super) all: Vec<(i64, String)>,
 }
 
 impl Seen {
+    /// Takes all rows of a source.
+    pub(super) async fn read(&mut self, source: SourceInput) -> Result<()> {
+        for split in source.splits {
+            let mut rows = split.rows;
+            while let Some(batch) = rows.try_next().await? {
+                self.take(&batch);
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, rows: &RecordBatch) {
         let (Some(times), Some(words)) = (rows.columns().first(), rows.columns().get(1)) else { return };
         let times = times.as_primitive::<TimestampMicrosecondType>();
@@ -207,6 +224,12 @@ impl Seen {
         };
         self.all.iter().map(row).collect()
     }
+}
+
+/// Shows the state to the test.
+pub(super) fn show(probe: &Probe, mut lines: Vec<String>) {
+    lines.sort();
+    *probe.lock().unwrap_or_else(PoisonError::into_inner) = lines;
 }
 
 fn layout() -> StateLayout {

@@ -7,38 +7,87 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::Deserialize;
 use tidegate_api::{Error, Result};
 
-/// The adds, one an epoch if nothing goes wrong: event time in seconds, and a word. Windows close, rows come late, one
-/// add is empty, and the last two show what became of those before.
-const ADDS: [&[(i64, &str)]; 8] = [
-    &[(1, "a"), (2, "b"), (8, "a")],
-    &[(12, "a"), (14, "b"), (3, "a")],
-    &[(26, "a"), (13, "b"), (4, "b")],
-    &[(27, "c"), (5, "a"), (19, "b"), (25, "a")],
-    &[],
-    &[(46, "b"), (30, "c"), (41, "a")],
-    &[(60, "c"), (61, "a"), (43, "b")],
-    &[(80, "b"), (62, "a")],
+use super::ProgramKind;
+
+/// Event time in seconds, and a word.
+type Row = (i64, String);
+
+/// What comes, feed by feed: for each source an add, which may be without rows, or nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Script {
+    pub(crate) feeds: Vec<Vec<Option<Vec<Row>>>>,
+}
+
+impl Script {
+    /// The script of the matrix, one epoch a feed if nothing goes wrong. Windows close, rows come late, one add is empty,
+    /// and the last two show what became of those before.
+    pub(crate) fn of(kind: ProgramKind) -> Self {
+        let feeds: Vec<Vec<Option<Vec<Row>>>> = match kind {
+            ProgramKind::Join => LEFT.iter().zip(RIGHT).map(|(left, right)| vec![rows(*left), rows(right)]).collect(),
+            _ => LEFT.iter().map(|it| vec![Some(rows(*it).unwrap_or_default())]).collect(),
+        };
+        Self { feeds }
+    }
+
+    pub(crate) fn sources(&self) -> usize {
+        self.feeds.first().map_or(0, Vec::len)
+    }
+
+    /// How many adds a source gets in all.
+    pub(crate) fn adds(&self, source: usize) -> u64 {
+        self.of_source(source).count() as u64
+    }
+
+    /// Add number `number` of a source.
+    pub(crate) fn add(&self, source: usize, number: u64) -> Result<Vec<RecordBatch>> {
+        let rows = usize::try_from(number).ok().and_then(|it| self.of_source(source).nth(it));
+        batches(rows.ok_or_else(|| Error::internal(format!("the script has no add {number} of source {source}")))?)
+    }
+
+    fn of_source(&self, source: usize) -> impl Iterator<Item = &Vec<Row>> {
+        self.feeds.iter().filter_map(move |it| it.get(source)?.as_ref())
+    }
+}
+
+const LEFT: [Option<&[(i64, &str)]>; 8] = [
+    Some(&[(1, "a"), (2, "b"), (8, "a")]),
+    Some(&[(12, "a"), (14, "b"), (3, "a")]),
+    Some(&[(26, "a"), (13, "b"), (4, "b")]),
+    Some(&[(27, "c"), (5, "a"), (19, "b"), (25, "a")]),
+    None,
+    Some(&[(46, "b"), (30, "c"), (41, "a")]),
+    Some(&[(60, "c"), (61, "a"), (43, "b")]),
+    Some(&[(80, "b"), (62, "a")]),
 ];
 
-/// Number of adds.
-pub(super) fn adds() -> u64 {
-    ADDS.len() as u64
+/// What the second source of the join gets meanwhile.
+const RIGHT: [Option<&[(i64, &str)]>; 8] = [
+    Some(&[(3, "a"), (5, "b")]),
+    Some(&[(15, "b"), (9, "a")]),
+    None,
+    Some(&[(20, "a"), (22, "b"), (6, "a")]),
+    Some(&[(33, "c")]),
+    Some(&[]),
+    Some(&[(58, "a"), (61, "c"), (41, "b")]),
+    Some(&[(70, "a"), (79, "b")]),
+];
+
+fn rows(of: Option<&[(i64, &str)]>) -> Option<Vec<Row>> {
+    Some(of?.iter().map(|(at, word)| (*at, (*word).to_owned())).collect())
 }
 
 /// The columns read: `ts` TIMESTAMP, `word` STRING.
-pub(super) fn input_schema() -> SchemaRef {
+pub(crate) fn input_schema() -> SchemaRef {
     let ts = Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true);
     Arc::new(Schema::new(vec![ts, Field::new("word", DataType::Utf8, true)]))
 }
 
-/// The rows of an add.
-pub(super) fn add(number: u64) -> Result<Vec<RecordBatch>> {
-    let rows = usize::try_from(number).ok().and_then(|it| ADDS.get(it)).copied().unwrap_or_default();
+fn batches(rows: &[Row]) -> Result<Vec<RecordBatch>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let ts = TimestampMicrosecondArray::from_iter_values(rows.iter().map(|it| it.0 * 1_000_000));
-    let words = StringArray::from_iter_values(rows.iter().map(|it| it.1));
+    let words = StringArray::from_iter_values(rows.iter().map(|it| &it.1));
     batch(input_schema(), vec![Arc::new(ts), Arc::new(words)]).map(|it| vec![it])
 }
 
@@ -59,24 +108,32 @@ pub fn output_schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// The columns that tell rows apart, for a sink that writes by key: kind, start, word.
+pub(crate) const KEYS: [usize; 3] = [1, 2, 3];
+
 /// A row written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-pub(super) struct OutputRow {
-    pub(super) epoch: i64,
-    /// `row`, `changed`, `closed` or `late`.
-    pub(super) kind: String,
+pub(crate) struct OutputRow {
+    pub(crate) epoch: i64,
+    /// `row`, `changed`, `closed`, `late` or `pair`.
+    pub(crate) kind: String,
     /// The window's start, or the row's time, milliseconds.
-    pub(super) start: i64,
-    pub(super) word: String,
-    pub(super) n: i64,
+    pub(crate) start: i64,
+    pub(crate) word: String,
+    /// How many, and which sink of the query this is: `SINK` more for each before it.
+    pub(crate) n: i64,
     /// Who wrote the group last: the epoch's time, or the attempt if the program is volatile.
-    pub(super) mark: i64,
+    pub(crate) mark: i64,
     /// Who had written it before; -1: nobody.
-    pub(super) before: i64,
+    pub(crate) before: i64,
 }
 
-/// Rows as a batch.
-pub(super) fn output(rows: &[OutputRow]) -> Result<RecordBatch> {
+/// What is added to `n` for each sink before the row's own: no two sinks get the same rows.
+pub(crate) const SINK: i64 = 1_000_000_000;
+
+/// Rows for a sink as a batch.
+pub(crate) fn output(rows: &[OutputRow], sink: usize) -> Result<RecordBatch> {
+    let own = SINK * sink as i64;
     let number = |of: fn(&OutputRow) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(of))) as ArrayRef;
     let text = |of: fn(&OutputRow) -> &str| Arc::new(StringArray::from_iter_values(rows.iter().map(of))) as ArrayRef;
     let columns = vec![
@@ -84,13 +141,13 @@ pub(super) fn output(rows: &[OutputRow]) -> Result<RecordBatch> {
         text(|it| &it.kind),
         number(|it| it.start),
         text(|it| &it.word),
-        number(|it| it.n),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|it| it.n + own))),
         number(|it| it.mark),
         number(|it| it.before),
     ];
     batch(output_schema(), columns)
 }
 
-pub(super) fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+pub(crate) fn batch(schema: SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
     RecordBatch::try_new(schema, columns).map_err(|e| Error::internal("rows of the crash matrix").because(e))
 }

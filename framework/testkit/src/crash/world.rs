@@ -1,206 +1,222 @@
 //! One case: a query with its checkpoint and outside systems, through as many lives as it takes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tempfile::TempDir;
 use tidegate_api::{Changes, Error, OutputMode, ReadLimit, Result, SinkSpec};
 use tidegate_epoch::fault::Point;
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QuerySettings, Retry, SinkPart, SourcePart, Step,
 };
 
-use tidegate_storage::Location;
-
-use super::log::{self, Entry};
-use super::mistake::{self, Memory, Planted, disk};
-use super::program::{CountProgram, Probe};
-use super::script::{self, OutputRow};
-use super::{Case, CrashSetup};
+use super::log::{Entry, Log};
+use super::mistake::{self, Memory, Planted};
+use super::place::Ground;
+use super::program::{Probe, program};
+use super::script::{self, OutputRow, Script};
+use super::{CrashSetup, SinkUnder};
 use crate::clock::ManualClock;
 use crate::memory::MemoryInput;
 use crate::suite::{SinkBench, sorted_lines};
 
+mod case;
+
 /// How a run ended.
-pub(super) struct Outcome {
-    /// What the logs said of each epoch, purged ones too.
-    pub(super) log: BTreeMap<u64, Entry>,
+pub(crate) struct Outcome {
+    /// What the log says of each epoch, purged ones too.
+    pub(crate) log: BTreeMap<u64, Entry>,
     /// The rows that a reader of each sink sees.
-    pub(super) sinks: Vec<Vec<OutputRow>>,
+    pub(crate) sinks: Vec<Vec<OutputRow>>,
     /// The state at the end, and as a restart finds it.
-    pub(super) state: Vec<String>,
-    pub(super) restored: Vec<String>,
+    pub(crate) state: Vec<String>,
+    pub(crate) restored: Vec<String>,
     /// What was seen to be wrong on the way.
-    pub(super) wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 /// How a life goes on.
-enum Turn {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
     Ran,
     Idle,
 }
 
-pub(super) struct World<'a> {
-    setup: &'a CrashSetup,
-    folder: TempDir,
-    input: MemoryInput,
+/// One run of the query, as its owner sees it.
+pub(crate) struct Life {
+    pub(crate) query: Query,
+}
+
+pub(crate) struct World {
+    pub(crate) setup: CrashSetup,
+    pub(crate) script: Arc<Script>,
+    pub(crate) ground: Ground,
+    pub(crate) clock: Arc<ManualClock>,
+    /// How much an epoch may read of a source.
+    pub(crate) limit: ReadLimit,
+    pub(crate) settings: QuerySettings,
+    inputs: Vec<MemoryInput>,
     benches: Vec<Box<dyn SinkBench>>,
-    clock: Arc<ManualClock>,
-    probe: Probe,
     memory: Memory,
+    acted: AtomicBool,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
     lives: usize,
-    log: BTreeMap<u64, Entry>,
+    fed: usize,
+    log: Log,
+    /// Of the newest owner.
+    probe: Probe,
     wrong: Vec<String>,
 }
 
-impl<'a> World<'a> {
-    pub(super) fn new(setup: &'a CrashSetup) -> Result<Self> {
-        // Crashes here are of processes, not of machines: memory is disk enough, where there is some.
-        let shared = Path::new("/dev/shm");
-        let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
-        let made = tempfile::Builder::new().prefix("tidegate-crash-").tempdir_in(&parent);
-        let folder = made.map_err(|e| disk(&parent, e))?;
-        let mut benches = Vec::new();
-        for (at, factory) in setup.sinks.iter().enumerate() {
-            let own = folder.path().join(format!("sink{at}"));
-            std::fs::create_dir(&own).map_err(|e| disk(&own, e))?;
-            benches.push(factory(&own)?);
+impl World {
+    pub(crate) fn new(setup: &CrashSetup) -> Result<Self> {
+        Self::of(setup, Arc::new(Script::of(setup.program)))
+    }
+
+    pub(crate) fn of(setup: &CrashSetup, script: Arc<Script>) -> Result<Self> {
+        let with_folder = setup.sinks.iter().any(|it| matches!(it, SinkUnder::Bench(_)));
+        let ground = Ground::new(&setup.place, with_folder)?;
+        let mut benches: Vec<Box<dyn SinkBench>> = Vec::new();
+        for (at, sink) in setup.sinks.iter().enumerate() {
+            benches.push(match sink {
+                SinkUnder::Memory(kind) => mistake::table(setup.mistake, kind.clone()),
+                SinkUnder::Bench(factory) => factory(&ground.folder(&format!("sink{at}"))?)?,
+            });
         }
         Ok(Self {
-            setup,
-            folder,
-            input: MemoryInput::new(script::input_schema()),
+            setup: setup.clone(),
+            inputs: (0..script.sources()).map(|_| MemoryInput::new(script::input_schema())).collect(),
+            script,
+            ground,
+            // Far from zero: it is set back between two lives.
+            clock: Arc::new(ManualClock::new(1_000_000)),
+            limit: ReadLimit::NONE,
+            settings: QuerySettings { min_epochs_to_retain: 2, ..QuerySettings::default() },
             benches,
-            clock: Arc::new(ManualClock::new(0)),
-            probe: Probe::default(),
             memory: Memory::default(),
-            lives: 0,
-            log: BTreeMap::new(),
-            wrong: Vec::new(),
+            acted: AtomicBool::new(false),
+            shared: Mutex::default(),
         })
     }
 
     /// The points that a run without faults hits, by epoch.
-    pub(super) async fn trace(mut self) -> Result<Vec<(u64, Point)>> {
+    pub(crate) async fn trace(&self) -> Result<Vec<(u64, Point)>> {
         let faults = Faults::default();
         faults.watch();
-        self.live(faults.clone()).await?;
+        self.live(&faults, || true).await?;
         Ok(faults.trace())
     }
 
-    /// Runs a case to its end.
-    pub(super) async fn run_case(mut self, case: &Case) -> Result<Outcome> {
-        // A fault in each of the first two lives may end it; nothing may end the third.
-        for life in 0..3 {
-            match self.live(case.faults(life)?).await {
-                Ok(()) => return self.outcome().await,
-                Err(e) if life == 2 => return Err(e.within("the third life")),
-                Err(e) if life == 1 && case.second.is_none() => return Err(e.within("after the restart")),
-                Err(_) => {}
-            }
-            mistake::before_restart(self.setup.mistake, &self.checkpoint())?;
-            self.feed()?;
-            self.clock.advance(Duration::from_secs(1));
-        }
-        Err(Error::internal("three lives are not enough"))
+    /// True if all faults of the case have acted.
+    pub(crate) fn all_acted(&self) -> bool {
+        self.acted.load(Ordering::Relaxed)
     }
 
     /// Runs epochs of these ends, at these times, without faults.
-    pub(super) async fn run_cut(mut self, cut: &[(u64, i64)]) -> Result<Outcome> {
-        let mut query = self.start(Faults::default()).await?;
-        for (epoch, (end, time_ms)) in (0u64..).zip(cut) {
-            while self.input.adds() < *end {
-                self.input.add(script::add(self.input.adds())?)?;
+    pub(crate) async fn run_cut(&self, cut: &[(Vec<u64>, i64)]) -> Result<()> {
+        let mut life = self.start(&Faults::default()).await?;
+        for (epoch, (ends, time_ms)) in (0u64..).zip(cut) {
+            for (source, (input, end)) in self.inputs.iter().zip(ends).enumerate() {
+                while input.adds() < *end {
+                    input.add(self.script.add(source, input.adds())?)?;
+                }
             }
             self.clock.advance_to(*time_ms);
-            match query.step().await? {
+            match life.query.step().await? {
                 Step::Ran(progress) if progress.epoch == epoch => {}
-                step => return Err(Error::internal(format!("epoch {epoch} ends at {end} in the log, here: {step:?}"))),
+                step => {
+                    return Err(Error::internal(format!("epoch {epoch} ends at {ends:?} in the log, here: {step:?}")));
+                }
             }
-            self.after_step(&mut query).await?;
+            self.after_step(&mut life).await?;
         }
-        drop(query);
-        self.outcome().await
+        Ok(())
     }
 
-    /// One life: recovers, then runs until all adds are read.
-    async fn live(&mut self, faults: Faults) -> Result<()> {
-        let mut query = self.start(faults.clone()).await?;
+    /// One life: recovers, then runs until all adds are read; it gets them itself, as long as `feeds` says so.
+    pub(crate) async fn live(&self, faults: &Faults, feeds: impl Fn() -> bool) -> Result<()> {
+        let mut life = self.start(faults).await?;
         loop {
-            match self.turn(&mut query).await? {
-                Turn::Ran if self.setup.restart_each_epoch => {
-                    drop(query);
-                    query = self.start(faults.clone()).await?;
+            match self.turn(&mut life).await? {
+                Turn::Ran if self.setup.restart_each_epoch && feeds() => {
+                    drop(life);
+                    life = self.start(faults).await?;
                 }
                 Turn::Ran => {}
-                Turn::Idle if self.feed()? => {}
+                Turn::Idle if feeds() && self.feed()? => {}
                 Turn::Idle => return Ok(()),
             }
         }
     }
 
-    async fn turn(&mut self, query: &mut Query) -> Result<Turn> {
-        match query.step().await? {
-            Step::Ran(_) => {
-                self.after_step(query).await?;
-                Ok(Turn::Ran)
+    pub(crate) async fn turn(&self, life: &mut Life) -> Result<Turn> {
+        // A query may wait for its time; here it comes at once.
+        for _ in 0..3 {
+            match life.query.step().await? {
+                Step::Ran(_) => {
+                    self.after_step(life).await?;
+                    return Ok(Turn::Ran);
+                }
+                Step::Idle => return Ok(Turn::Idle),
+                Step::Waiting { until_ms } => self.clock.advance_to(until_ms),
+                Step::Ended => break,
             }
-            Step::Idle => Ok(Turn::Idle),
-            step => Err(Error::internal(format!("the query neither runs nor is idle: {step:?}"))),
         }
+        Err(Error::internal("the query neither runs nor is idle"))
     }
 
-    async fn after_step(&mut self, query: &mut Query) -> Result<()> {
+    async fn after_step(&self, life: &mut Life) -> Result<()> {
         // What the background does, it does now: hits of fault points keep their order.
-        query.settle().await?;
-        self.note()
+        life.query.settle().await?;
+        self.note().await
     }
 
-    /// Gives the source the next rows; false if there are none.
-    fn feed(&mut self) -> Result<bool> {
-        let next = self.input.adds();
-        if next >= script::adds() {
-            return Ok(false);
+    /// Remembers what the log says, since old records are purged.
+    pub(crate) async fn note(&self) -> Result<()> {
+        let mut log = std::mem::take(&mut self.shared().log);
+        let read = log.read(&self.ground.files).await;
+        self.shared().log = log;
+        read
+    }
+
+    /// Gives the sources what comes next; false if nothing does.
+    pub(crate) fn feed(&self) -> Result<bool> {
+        let at = self.shared().fed;
+        let Some(feed) = self.script.feeds.get(at) else { return Ok(false) };
+        for (source, input) in self.inputs.iter().enumerate() {
+            if feed.get(source).is_some_and(Option::is_some) {
+                input.add(self.script.add(source, input.adds())?)?;
+            }
         }
-        self.input.add(script::add(next)?)?;
+        self.shared().fed += 1;
         self.clock.advance(Duration::from_secs(1));
         Ok(true)
     }
 
-    async fn start(&mut self, faults: Faults) -> Result<Query> {
-        let (life, mistake) = (self.lives, self.setup.mistake);
-        self.lives += 1;
+    pub(crate) async fn start(&self, faults: &Faults) -> Result<Life> {
+        let (life, mistake) = (self.shared().lives, self.setup.mistake);
+        self.shared().lives += 1;
         let mut options = CheckpointOptions::new(self.clock.clone());
-        options.faults = faults;
-        let checkpoint = Checkpoint::open(&Location::at(&self.checkpoint())?, options).await?;
-        let spec = SinkSpec {
-            schema: script::output_schema(),
-            mode: OutputMode::Append,
-            keys: Vec::new(),
-            changes: Changes::Append,
-            tasks: 1,
-        };
-        let mut sinks = Vec::new();
-        for (at, bench) in self.benches.iter().enumerate() {
-            let sink = mistake::wrapped(mistake, bench.sink(&spec).await?, &self.checkpoint(), life);
-            sinks.push(SinkPart {
-                name: format!("sink{at}").into(),
-                sink,
-                mode: OutputMode::Append,
-                best_effort: false,
-            });
-        }
+        options.faults = faults.clone();
+        options.check_ownership = self.setup.check_ownership;
+        // The owner before is dead or stands still: its lease is not waited for.
+        options.take_over = true;
+        let checkpoint = Checkpoint::open(&self.ground.location, options).await?;
+        let probe = Probe::default();
+        self.shared().probe = probe.clone();
+        let sinks = self.sinks(life).await?;
         let planted = Planted::new(mistake, self.memory.clone());
-        let program = CountProgram::new(self.setup.program, sinks.len(), self.probe.clone(), planted)?;
-        let source = Box::new(self.input.source());
         let parts = QueryParts {
             name: "crash".into(),
-            sources: vec![SourcePart { name: "input".into(), source, limit: ReadLimit::NONE }],
+            sources: self.sources(),
+            program: program(self.setup.program, sinks.len(), probe.clone(), planted)?,
             sinks,
-            program: Box::new(program),
-            settings: QuerySettings { min_epochs_to_retain: 2, ..QuerySettings::default() },
+            settings: self.settings.clone(),
             clock: self.clock.clone(),
             digest: "crash".to_owned(),
             listeners: Vec::new(),
@@ -209,25 +225,45 @@ impl<'a> World<'a> {
         query.set_retry(Retry { tries: 10, first: Duration::ZERO, most: Duration::ZERO });
         query.set_snapshot_interval(self.setup.snapshot_epochs);
         query.start().await?;
-        self.after_step(&mut query).await?;
-        Ok(query)
+        let mut life = Life { query };
+        self.after_step(&mut life).await?;
+        Ok(life)
     }
 
-    /// Remembers what the logs say, since old entries are purged; what they said once they must always say.
-    fn note(&mut self) -> Result<()> {
-        for (epoch, entry) in log::read(&self.checkpoint())? {
-            let known = self.log.insert(epoch, entry.clone());
-            let Some(known) = known else { continue };
-            let same = (known.end, known.time_ms, known.watermark_ms) == (entry.end, entry.time_ms, entry.watermark_ms);
-            if !same || known.next_ms.is_some_and(|it| entry.next_ms != Some(it)) {
-                self.wrong.push(format!("the log of epoch {epoch} said {known:?}, then {entry:?}"));
-            }
+    fn sources(&self) -> Vec<SourcePart> {
+        let part = |(at, input): (usize, &MemoryInput)| SourcePart {
+            name: format!("input{at}").into(),
+            source: mistake::source(self.setup.mistake, Box::new(input.source())),
+            limit: self.limit.clone(),
+        };
+        self.inputs.iter().enumerate().map(part).collect()
+    }
+
+    async fn sinks(&self, life: usize) -> Result<Vec<SinkPart>> {
+        let spec = SinkSpec {
+            schema: script::output_schema(),
+            mode: OutputMode::Append,
+            keys: Vec::new(),
+            changes: Changes::Append,
+            tasks: 1,
+        };
+        let mut sinks = Vec::new();
+        for at in 0..self.benches.len() {
+            let Some(bench) = self.benches.get(mistake::bench(self.setup.mistake, at)) else { continue };
+            let planted = mistake::Place { files: self.ground.files.clone(), life, clock: self.clock.clone() };
+            let sink = mistake::wrapped(self.setup.mistake, bench.sink(&spec).await?, planted);
+            sinks.push(SinkPart {
+                name: format!("sink{at}").into(),
+                sink,
+                mode: OutputMode::Append,
+                best_effort: false,
+            });
         }
-        Ok(())
+        Ok(sinks)
     }
 
     /// Looks at everything from outside, and starts once more to see what a restart finds.
-    async fn outcome(mut self) -> Result<Outcome> {
+    pub(crate) async fn outcome(&self) -> Result<Outcome> {
         let state = self.probed();
         let mut sinks = Vec::new();
         for bench in &self.benches {
@@ -237,17 +273,21 @@ impl<'a> World<'a> {
             rows.sort();
             sinks.push(rows);
         }
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        drop(self.start(Faults::default()).await.map_err(|e| e.within("the last restart"))?);
+        drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
         let restored = self.probed();
-        Ok(Outcome { log: self.log, sinks, state, restored, wrong: self.wrong })
+        let shared = self.shared();
+        Ok(Outcome { log: shared.log.decided()?, sinks, state, restored, wrong: shared.wrong.clone() })
+    }
+
+    pub(crate) fn wrong(&self, text: String) {
+        self.shared().wrong.push(text);
     }
 
     fn probed(&self) -> Vec<String> {
-        self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared().probe.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn checkpoint(&self) -> PathBuf {
-        self.folder.path().join("checkpoint")
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

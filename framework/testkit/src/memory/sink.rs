@@ -1,4 +1,4 @@
-//! `MemorySink`: a sink whose rows a test reads; exactly once.
+//! `MemorySink`: a sink whose rows a test reads, of each kind that there is.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +9,42 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidegate_api::{
     AttemptId, CommitOutcome, DynSink, Epoch, Error, Guarantee, OutputMode, Rejected, Result, Sink, SinkSpec,
-    SinkWriter, SourcePosition, WriterId,
+    SinkWriter, SourcePosition, Staging, WriterId,
 };
 
+use super::cells::Cells;
 use crate::suite::SinkBench;
+
+/// How a memory sink takes the rows of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum MemoryKind {
+    /// What is prepared outlives the process, and an epoch becomes visible whole (Delta, files).
+    #[default]
+    Committable,
+    /// Writes in one step, in a transaction that dies with its process; each third reply to a commit is lost (Kafka).
+    Transactional,
+    /// Writes in one step, row by row, by key and by the epoch's write time, and does not know what it has written; each
+    /// third commit breaks off half-way (Cassandra). The columns are those of the key.
+    Piecemeal(Vec<usize>),
+    /// At least once, and best effort: each third epoch fails (console).
+    BestEffort,
+}
 
 /// What a memory sink has written. Clones share it, and it outlives the query.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryTable {
+    kind: MemoryKind,
+    /// An old owner may go on writing.
+    unfenced: bool,
     inner: Arc<Mutex<Table>>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
+    /// Of a piecemeal sink.
+    cells: Cells,
+    /// Calls of commit, for the kinds that answer some of them with an error.
+    commits: u64,
     complete: bool,
     schema: Option<SchemaRef>,
     epochs: Vec<Written>,
@@ -52,7 +75,27 @@ pub struct Part {
 impl MemoryTable {
     /// An empty table.
     pub fn new() -> Self {
-        Self::default()
+        Self::of(MemoryKind::default())
+    }
+
+    /// An empty table of a kind.
+    pub fn of(kind: MemoryKind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    /// A table that lets an old owner write: a mistake, for tests that must find it.
+    pub fn unfenced(kind: MemoryKind) -> Self {
+        Self { unfenced: true, ..Self::of(kind) }
+    }
+
+    /// How it takes rows.
+    pub fn kind(&self) -> &MemoryKind {
+        &self.kind
+    }
+
+    /// How many parts are prepared and not visible.
+    pub fn staged(&self) -> usize {
+        self.lock().staged.len()
     }
 
     /// A sink that writes here.
@@ -115,7 +158,10 @@ impl SinkBench for MemoryTable {
     }
 
     async fn rows(&self) -> Result<Vec<RecordBatch>> {
-        Ok(Self::rows(self))
+        match (&self.kind, self.schema()) {
+            (MemoryKind::Piecemeal(_), Some(schema)) => self.lock().cells.rows(&schema),
+            _ => Ok(Self::rows(self)),
+        }
     }
 }
 
@@ -136,7 +182,7 @@ impl MemorySink {
     /// Gives nothing to whom a newer owner has followed.
     fn owned<'a>(&self, table: &'a mut Table, writer: &str) -> Result<&'a mut Table> {
         match table.owners.get(writer) {
-            Some(owner) if *owner != self.owner => {
+            Some(owner) if *owner != self.owner && !self.table.unfenced => {
                 Err(Error::fenced(format!("memory sink {writer}: a newer owner has opened it")))
             }
             _ => Ok(table),
@@ -175,7 +221,23 @@ impl Sink for MemorySink {
     type Writer = MemoryWriter;
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::Transactional
+        match self.table.kind {
+            MemoryKind::Committable | MemoryKind::Transactional => Guarantee::Transactional,
+            MemoryKind::Piecemeal(_) => Guarantee::Idempotent,
+            MemoryKind::BestEffort => Guarantee::AtLeastOnce,
+        }
+    }
+
+    fn staging(&self) -> Staging {
+        match self.table.kind {
+            MemoryKind::Committable => Staging::Committable,
+            MemoryKind::Transactional | MemoryKind::Piecemeal(_) => Staging::Rows,
+            MemoryKind::BestEffort => Staging::None,
+        }
+    }
+
+    fn best_effort(&self) -> bool {
+        self.table.kind == MemoryKind::BestEffort
     }
 
     async fn open(&mut self, writer: &WriterId) -> Result<Option<(u64, AttemptId)>> {
@@ -184,6 +246,10 @@ impl Sink for MemorySink {
         let owner = table.owners.entry(writer.clone()).or_default();
         *owner += 1;
         self.owner = *owner;
+        if self.table.kind != MemoryKind::Committable {
+            // Open transactions end with the process that opened them.
+            table.staged.retain(|part, _| part.writer != writer);
+        }
         let last = table.last.get(&writer).copied();
         drop(table);
         self.writer = Some(writer);
@@ -199,6 +265,16 @@ impl Sink for MemorySink {
     async fn commit(&self, epoch: &Epoch, parts: Vec<Part>, _at: &[SourcePosition]) -> Result<CommitOutcome> {
         let writer = self.writer_id()?;
         let mut table = self.table.lock();
+        table.commits += 1;
+        let third = table.commits % 3 == 0;
+        match &self.table.kind {
+            MemoryKind::Piecemeal(keys) => return upsert(&mut table, epoch, &parts, keys, third),
+            MemoryKind::BestEffort if third => return Err(Error::transient("memory sink: not this time")),
+            MemoryKind::BestEffort => {
+                table.last.clear();
+            }
+            _ => {}
+        }
         let table = self.owned(&mut table, writer)?;
         if let Some((last, attempt)) = table.last.get(writer).filter(|it| epoch.number <= it.0) {
             let attempt = (*last == epoch.number).then_some(*attempt);
@@ -206,12 +282,14 @@ impl Sink for MemorySink {
         }
         let mut rows = Vec::new();
         for part in &parts {
-            let gone = || Error::internal(format!("memory sink: the rows of epoch {} are gone", epoch.number));
-            rows.extend(table.staged.get(part).ok_or_else(gone)?.iter().cloned());
+            rows.extend(table.staged.get(part).ok_or_else(|| gone(epoch))?.iter().cloned());
         }
         table.epochs.push(Written { number: epoch.number, rows });
         table.last.insert(writer.to_owned(), (epoch.number, epoch.attempt));
         table.staged.retain(|part, _| part.writer != writer || part.epoch > epoch.number);
+        if third && self.table.kind == MemoryKind::Transactional {
+            return Err(Error::transient("memory sink: the reply to a commit is lost"));
+        }
         Ok(CommitOutcome::Committed)
     }
 
@@ -223,7 +301,38 @@ impl Sink for MemorySink {
         Ok(())
     }
 
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        if self.table.kind != MemoryKind::Committable {
+            return Ok(false);
+        }
+        let writer = self.writer_id()?;
+        let mut table = self.table.lock();
+        let table = self.owned(&mut table, writer)?;
+        table.epochs.retain(|it| through.is_some_and(|through| it.number <= through));
+        Ok(true)
+    }
+
     fn describe(&self) -> String {
         "memory".to_owned()
     }
+}
+
+fn gone(epoch: &Epoch) -> Error {
+    Error::internal(format!("memory sink: the rows of epoch {} are gone", epoch.number))
+}
+
+/// Writes rows one by one; of those that come twice in an epoch the last. Half of them, if it breaks off.
+fn upsert(table: &mut Table, epoch: &Epoch, parts: &[Part], keys: &[usize], breaks_off: bool) -> Result<CommitOutcome> {
+    for part in parts {
+        let rows = table.staged.get(part).ok_or_else(|| gone(epoch))?;
+        for batch in rows {
+            let most = if breaks_off { batch.num_rows() / 2 } else { batch.num_rows() };
+            table.cells.write(batch, keys, epoch.write_time_us, most)?;
+        }
+    }
+    if breaks_off {
+        return Err(Error::transient("memory sink: it broke off half-way"));
+    }
+    table.staged.retain(|part, _| !parts.contains(part));
+    Ok(CommitOutcome::Committed)
 }

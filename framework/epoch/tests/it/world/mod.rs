@@ -4,17 +4,23 @@ mod program;
 mod sink;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use tidegate_api::{Clock, DynSource, ReadLimit, Result, async_trait};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
 use tidegate_storage::Location;
+use tidegate_storage::object_store::memory::InMemory;
+use tidegate_storage::object_store::path::Path as StorePath;
+use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
+use url::Url;
 
 pub(crate) use program::{DELAY_MS, Windows, model};
 pub(crate) use sink::{Store, Table};
@@ -87,6 +93,17 @@ pub(crate) struct World {
     pub(crate) limit: ReadLimit,
     /// Without one the program is stateless.
     pub(crate) windows: bool,
+    pub(crate) digest: &'static str,
+    /// How many bytes of an output stay in memory.
+    pub(crate) stage_memory: Option<usize>,
+    /// The sources can be read once only.
+    pub(crate) once: bool,
+    /// Where the checkpoint lies, if not in the folder.
+    pub(crate) place: Option<Location>,
+    /// Takes the checkpoint from whoever has it.
+    pub(crate) take_over: bool,
+    /// Makes a copy a query of its own.
+    pub(crate) adopt: bool,
 }
 
 impl World {
@@ -112,7 +129,39 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
             limit: ReadLimit::NONE,
             windows: true,
+            digest: "digest",
+            stage_memory: None,
+            once: false,
+            place: None,
+            take_over: false,
+            adopt: false,
         }
+    }
+
+    /// On an object store in memory.
+    pub(crate) fn in_memory() -> Self {
+        let url = Url::parse("memory:///checkpoint").unwrap();
+        let place = Location::of_store(url, Arc::new(InMemory::new()), StorePath::from("checkpoint"));
+        Self { place: Some(place), ..Self::new() }
+    }
+
+    /// All files of the checkpoint.
+    pub(crate) async fn everything(&self) -> BTreeMap<String, Vec<u8>> {
+        let place = self.location().unwrap();
+        let mut all = BTreeMap::new();
+        let listed: Vec<_> = place.store().list(Some(place.prefix())).try_collect().await.unwrap();
+        for it in listed {
+            let key = it.location.as_ref()[place.prefix().as_ref().len() + 1..].to_owned();
+            // A heartbeat may come and go.
+            if let Ok(found) = place.store().get(&it.location).await {
+                all.insert(key, found.bytes().await.unwrap().to_vec());
+            }
+        }
+        all
+    }
+
+    fn location(&self) -> Result<Location> {
+        self.place.clone().map_or_else(|| Location::at(&self.root()), Ok)
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -128,15 +177,20 @@ impl World {
     }
 
     pub(crate) async fn checkpoint(&self, faults: &Faults) -> Result<Checkpoint> {
-        let options = CheckpointOptions { faults: faults.clone(), ..CheckpointOptions::new(self.clock.clone()) };
-        Checkpoint::open(&Location::at(&self.root())?, options).await
+        let options = CheckpointOptions {
+            faults: faults.clone(),
+            take_over: self.take_over,
+            adopt: self.adopt,
+            ..CheckpointOptions::new(self.clock.clone())
+        };
+        Checkpoint::open(&self.location()?, options).await
     }
 
     /// A query that has not been started.
     pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let source = |(name, feed): &(&'static str, Feed)| SourcePart {
             name: (*name).into(),
-            source: Box::new(Numbers::new(feed.clone())),
+            source: Box::new(if self.once { Numbers::once(feed.clone()) } else { Numbers::new(feed.clone()) }),
             limit: self.limit,
         };
         self.build_with(self.checkpoint(faults).await?, self.feeds.iter().map(source).collect())
@@ -165,12 +219,15 @@ impl World {
                 program: Box::new(Windows::new(nodes, self.stores.len(), self.events.clone())),
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),
-                digest: "digest".to_owned(),
+                digest: self.digest.to_owned(),
                 listeners: Vec::new(),
             },
         )?;
         query.set_retry(Retry { tries: 12, first: Duration::from_millis(1), most: Duration::from_millis(4) });
         query.set_snapshot_interval(2);
+        if let Some(bytes) = self.stage_memory {
+            query.set_stage_memory(bytes);
+        }
         Ok(query)
     }
 
@@ -189,7 +246,7 @@ impl World {
     }
 
     pub(crate) fn list(&self, folder: &str) -> Vec<String> {
-        names(&self.root().join(folder))
+        names(&self.root().join(folder)).into_iter().filter(|it| !it.starts_with('.')).collect()
     }
 }
 

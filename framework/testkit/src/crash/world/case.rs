@@ -1,0 +1,166 @@
+//! A case: one life after the other, each with the faults that are still to come; who is stopped goes on later.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tidegate_api::{Error, ErrorKind, Result};
+use tidegate_epoch::Faults;
+use tidegate_epoch::fault::PauseGate;
+
+use super::{Turn, World};
+use crate::crash::Fault;
+use crate::crash::case::{Case, Shot};
+use crate::crash::mistake;
+
+/// An owner that stands still in the middle of a step, on a thread of its own.
+pub(crate) struct Stopped {
+    gate: PauseGate,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+impl Stopped {
+    /// Lets it go on and waits for its end.
+    pub(crate) fn goes_on(mut self) -> Result<()> {
+        self.gate.resume();
+        let thread = self.thread.take().ok_or_else(|| Error::internal("an owner that has gone on already"))?;
+        thread.join().unwrap_or_else(|_| Err(Error::internal("the first owner panicked")))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.gate.resume();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How a life ended that may have been stopped.
+pub(crate) enum End {
+    Stopped(Stopped),
+    Over(Result<()>),
+}
+
+/// A second owner has committed so many epochs when the first goes on.
+const MEANWHILE: usize = 2;
+
+impl World {
+    /// Runs a case to its end.
+    pub(crate) async fn run_case(self: Arc<Self>, case: &Case) -> Result<()> {
+        let mut shots: Vec<Shot> = [Some(case.first), case.second].into_iter().flatten().collect();
+        let mut stopped: Vec<(Stopped, usize)> = Vec::new();
+        // A fault in each of the first two lives may end it; nothing may end the third.
+        loop {
+            let faults = Faults::default();
+            let ended = match shots.iter().position(Shot::stops) {
+                // What comes after a stop comes to the second owner.
+                Some(at) => {
+                    let end = self.live_till_stopped(&faults, shots.get(..=at).unwrap_or_default())?;
+                    let meanwhile = if shots.get(at).is_some_and(|it| it.fault == Fault::Stop) { MEANWHILE } else { 0 };
+                    shots.drain(..faults.acted().min(shots.len()));
+                    match end {
+                        End::Over(ended) => ended,
+                        End::Stopped(one) => {
+                            stopped.push((one, meanwhile));
+                            self.next_life().await?;
+                            continue;
+                        }
+                    }
+                }
+                None => {
+                    shots.iter().for_each(|it| {
+                        it.arm(&faults);
+                    });
+                    let ended = self.live_beside(&faults, &mut stopped).await;
+                    shots.drain(..faults.acted().min(shots.len()));
+                    ended
+                }
+            };
+            let survived = faults.acted() == 0;
+            match ended {
+                Ok(()) => break,
+                Err(e) if survived => return Err(e.within("with nothing to fail")),
+                Err(_) => {}
+            }
+            self.next_life().await?;
+        }
+        self.go_on(&mut stopped)?;
+        self.acted.store(shots.is_empty(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What happens between two lives.
+    pub(crate) async fn next_life(&self) -> Result<()> {
+        self.note().await?;
+        mistake::before_restart(self.setup.mistake, &self.ground.files).await?;
+        self.clock.set_back(Duration::from_secs(3));
+        self.feed()?;
+        Ok(())
+    }
+
+    /// A life beside owners that stand still: they go on when it has committed some epochs, or when it ends.
+    async fn live_beside(&self, faults: &Faults, stopped: &mut Vec<(Stopped, usize)>) -> Result<()> {
+        if stopped.is_empty() {
+            return self.live(faults, || true).await;
+        }
+        let meanwhile = stopped.iter().map(|it| it.1).max().unwrap_or(0);
+        let second = async {
+            let mut life = self.start(faults).await?;
+            let mut ran = 0;
+            while ran < meanwhile {
+                match self.turn(&mut life).await? {
+                    Turn::Ran => ran += 1,
+                    Turn::Idle if self.feed()? => {}
+                    Turn::Idle => break,
+                }
+            }
+            self.go_on(stopped)?;
+            loop {
+                if self.turn(&mut life).await? == Turn::Idle && !self.feed()? {
+                    return Ok(());
+                }
+            }
+        };
+        let ended = second.await;
+        self.go_on(stopped)?;
+        ended
+    }
+
+    /// Lets old owners go on: they must find that they are fenced, or nothing to do.
+    fn go_on(&self, stopped: &mut Vec<(Stopped, usize)>) -> Result<()> {
+        for (one, _) in stopped.drain(..) {
+            match one.goes_on() {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::Fenced => {}
+                Err(e) => self.wrong(format!("the first owner, going on, ended with: {e}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// A life on a thread of its own, which may stand still at a point.
+    pub(crate) fn live_till_stopped(self: &Arc<Self>, faults: &Faults, shots: &[Shot]) -> Result<End> {
+        let gates: Vec<_> = shots.iter().filter_map(|it| it.arm(faults)).collect();
+        let gate = gates.into_iter().next().unwrap_or_default();
+        let (world, faults, own) = (self.clone(), faults.clone(), gate.clone());
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+            let ended = runtime.map_err(|e| Error::internal("no runtime").because(e)).and_then(|it| {
+                // Whoever was stopped and goes on gets no more rows: the second owner gets them.
+                it.block_on(world.live(&faults, || !own.is_over()))
+            });
+            own.resume();
+            ended
+        };
+        let thread = std::thread::Builder::new().spawn(run);
+        let thread = thread.map_err(|e| Error::internal("no thread").because(e))?;
+        if gate.reached() {
+            return Ok(End::Stopped(Stopped { gate, thread: Some(thread) }));
+        }
+        let ended = thread.join().unwrap_or_else(|_| Err(Error::internal("a life panicked")));
+        Ok(End::Over(ended))
+    }
+}
