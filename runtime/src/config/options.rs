@@ -13,7 +13,7 @@ use super::Defaults;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "name",
     "checkpoint.location",
     "data.dir",
