@@ -114,9 +114,8 @@ sinks:
             (self.folder.path().join(format!("{name}.phase")), self.folder.path().join(format!("{name}.err")));
         let _ = fs::remove_file(&phase);
         let mut command = Command::new(&self.binary);
-        command.arg("run").arg(pipeline).args(args).env("TIDEGATE_PHASE_FILE", &phase).env("TIDEGATE_FAULTS", faults);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
-        Run { child: command.spawn().expect("the binary starts"), phase, seen: None, said }
+        command.arg("run").arg(pipeline).args(args).env("TIDEGATE_FAULTS", faults);
+        Run::start(command, phase, said)
     }
 
     /// Runs until all input is in the tables; tells how many epochs there are by then.
@@ -163,6 +162,13 @@ impl Drop for Run {
 }
 
 impl Run {
+    /// Starts a command that tells its phase in one file and everything else in another.
+    pub(crate) fn start(mut command: Command, phase: PathBuf, said: PathBuf) -> Self {
+        command.env("TIDEGATE_PHASE_FILE", &phase).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(&said).unwrap());
+        Self { child: command.spawn().expect("the binary starts"), phase, seen: None, said }
+    }
+
     /// The epoch that it is in, and the step.
     pub(crate) fn phase(&mut self) -> Option<(u64, String)> {
         let text = fs::read_to_string(&self.phase).unwrap_or_default();
@@ -216,6 +222,17 @@ impl Run {
             assert!(self.is_running(), "ended by itself: {}", self.said());
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// Waits until it has said this, and tells the phase that it is in by then.
+    pub(crate) fn says(&mut self, text: &str) -> (u64, String) {
+        let started = Instant::now();
+        while !self.said().contains(text) {
+            assert!(started.elapsed() < PATIENCE, "has not said '{text}': {}", self.said());
+            assert!(self.is_running(), "ended by itself: {}", self.said());
+            std::thread::sleep(LOOK);
+        }
+        self.phase().unwrap_or_default()
     }
 
     /// Waits until it has stopped itself.

@@ -38,10 +38,23 @@ impl Kafka {
         if let Some(kafka) = running.upgrade() {
             return kafka;
         }
-        let kafka = Arc::new(Self { port: free_port(), data: tempfile::tempdir().expect("a folder") });
-        kafka.script("up");
+        let kafka = Arc::new(Self::own());
         *running = Arc::downgrade(&kafka);
         kafka
+    }
+
+    /// A broker of one test alone, which may stop it for a while.
+    pub(crate) fn own() -> Self {
+        let kafka = Self { port: free_port(), data: tempfile::tempdir().expect("a folder") };
+        kafka.script("up");
+        kafka
+    }
+
+    /// Sends the broker a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = std::fs::read_to_string(self.data.path().join("pid")).expect("the broker's pid");
+        let status = Command::new("kill").args([name, pid.trim()]).status().expect("kill runs");
+        assert!(status.success(), "kill {name}");
     }
 
     pub(crate) fn servers(&self) -> String {

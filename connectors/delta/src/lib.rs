@@ -7,6 +7,7 @@ mod config;
 mod connector;
 mod entry;
 mod file;
+mod leftovers;
 mod maintain;
 mod names;
 mod open;

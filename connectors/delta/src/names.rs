@@ -62,12 +62,6 @@ pub(crate) fn epoch_of(writer: WriterHash, name: &str) -> Option<u64> {
     rest.split_once('-')?.0.parse().ok()
 }
 
-/// The attempt that wrote a data file of this writer, as it stands in the name.
-pub(crate) fn attempt_of(writer: WriterHash, name: &str) -> Option<&str> {
-    let rest = name.strip_prefix(&writer.prefix())?.strip_suffix(SUFFIX)?;
-    Some(rest.split_once('.')?.1.rsplit_once('-')?.0)
-}
-
 /// The folder of a partition, relative to the table: one part for each column.
 ///
 /// Readers take values from the log, so the name is for people only. Characters that would have to be escaped in paths
@@ -106,7 +100,6 @@ mod tests {
         assert!(first.ends_with("-17-2-0.3.1-0000beef.snappy.parquet"), "{first}");
         assert_ne!(first, second);
         assert_eq!(epoch_of(writer("a"), &first), Some(17));
-        assert_eq!(attempt_of(writer("a"), &first), Some("3.1"));
         assert_eq!(epoch_of(writer("b"), &first), None);
         assert_eq!(epoch_of(writer("a"), "part-00000-aaaa-c000.snappy.parquet"), None);
         assert_eq!(epoch_of(writer("a"), &first.replace(".parquet", ".tmp")), None);

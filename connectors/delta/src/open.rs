@@ -1,15 +1,15 @@
 //! Opening a table: it is created or checked, and what it holds of this writer is found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use deltalake::kernel::{StructField, StructType, new_metadata};
 use tidegate_api::{Error, Result, WriterId};
 
-use crate::clean::Leftovers;
 use crate::commit::{self, Head, Put, TableLog};
 use crate::entry;
-use crate::names::{WriterHash, attempt_of, epoch_of};
+use crate::leftovers;
+use crate::names::WriterHash;
 use crate::sink::{Known, Opened, SinkParts, Versions, locked};
 use crate::store::StoreLog;
 use crate::table::{Layout, Shape};
@@ -18,6 +18,9 @@ use crate::table::{Layout, Shape};
 const TABLE_KEY: &str = "table";
 /// Commits looked through for the files of the last epoch.
 const LOOK_BACK: u64 = 1_000;
+
+/// Tries at the first commit whose outcome stays unknown, before the caller is told.
+const CREATE_TRIES: u32 = 3;
 
 /// Creates the table or checks it, and finds the last epoch of this writer.
 pub(crate) async fn open(parts: &SinkParts, writer: &WriterId) -> Result<Opened> {
@@ -34,10 +37,10 @@ pub(crate) async fn open(parts: &SinkParts, writer: &WriterId) -> Result<Opened>
         }
         create(parts, &log).await?;
     }
-    let (head, shape, layout) = read_head(parts, &app_id, &log).await?;
+    let Found { head, shape, layout, live } = read_head(parts, &app_id, hash, &log).await?;
     parts.store.sync_log().await?;
     record_table(parts, &shape.id).await?;
-    let leftovers = find_leftovers(parts, hash, &app_id, &log, &head).await?;
+    let leftovers = leftovers::find(parts, hash, &app_id, &log, &head, &live).await?;
     parts.store.remove_unfinished(hash).await?;
     let versions =
         Versions { newest: head.version, checkpoint: parts.store.last_checkpoint().await.unwrap_or_default() };
@@ -57,16 +60,25 @@ pub(crate) async fn open(parts: &SinkParts, writer: &WriterId) -> Result<Opened>
     })
 }
 
+/// What a table is now.
+pub(crate) struct Found {
+    pub(crate) head: Head,
+    shape: Shape,
+    layout: Layout,
+    /// Data files of this writer that it names.
+    live: BTreeSet<String>,
+}
+
 /// The table as it is now, if it fits, and the last epoch that it holds of this writer.
-pub(crate) async fn read_head(parts: &SinkParts, app_id: &str, log: &StoreLog) -> Result<(Head, Shape, Layout)> {
-    let loaded = parts.store.load(&parts.ctx.io, app_id).await?;
+pub(crate) async fn read_head(parts: &SinkParts, app_id: &str, writer: WriterHash, log: &StoreLog) -> Result<Found> {
+    let loaded = parts.store.load(&parts.ctx.io, app_id, writer).await?;
     let shape = loaded.shape;
     let layout = checked_layout(parts, &shape)?;
     let held = match loaded.held {
         Some(held) => commit::find(log, shape.version, app_id, held.epoch, LOOK_BACK).await?.or(Some(held)),
         None => None,
     };
-    Ok((Head::new(shape.version, held), shape, layout))
+    Ok(Found { head: Head::new(shape.version, held), shape, layout, live: loaded.live })
 }
 
 /// Whether files that are prepared may be added to a table that changed; the next epoch uses what it needs now.
@@ -126,71 +138,15 @@ async fn create(parts: &SinkParts, log: &StoreLog) -> Result<()> {
     let partition_by = parts.config.partition_by.iter().flatten().map(spelled).collect::<Result<Vec<_>>>()?;
     let metadata = new_metadata(&schema, partition_by, [] as [(&str, &str); 0])
         .map_err(|e| Error::config("can't be created with these columns").because(e))?;
-    match log.put(0, entry::create(&metadata, parts.ctx.clock.now_ms())).await {
-        Put::Written => parts.store.sync_root().await,
-        Put::Exists => Ok(()),
-        Put::Unknown(error) => Err(error),
-    }
-}
-
-/// Data files of this writer that no commit names.
-///
-/// Without the last commit those of its epoch can't be told apart: they are left to VACUUM.
-async fn find_leftovers(
-    parts: &SinkParts,
-    writer: WriterHash,
-    app_id: &str,
-    log: &StoreLog,
-    head: &Head,
-) -> Result<Leftovers> {
-    let held = head.held.as_ref();
-    let mut leftovers = Leftovers::default();
-    let mut tries: BTreeMap<u64, Tries> = BTreeMap::new();
-    let last = held.map(|it| if it.paths.is_empty() { it.epoch + 1 } else { it.epoch });
-    for path in parts.store.data_files(writer.prefix()).await? {
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        let Some(epoch) = epoch_of(writer, name) else { continue };
-        if last.is_none_or(|last| epoch >= last) {
-            leftovers.wait(epoch, [path]);
-        } else {
-            let tries = tries.entry(epoch).or_default();
-            tries.attempts.insert(attempt_of(writer, name).unwrap_or_default().to_owned());
-            tries.paths.push(path);
+    let mut failed = Error::transient("can't be created");
+    let body = entry::create(&metadata, parts.ctx.clock.now_ms());
+    for _ in 0..CREATE_TRIES {
+        match log.put(0, body.clone()).await {
+            Put::Written | Put::Exists => return parts.store.sync_root().await,
+            // What is there counts, ours or another's. If nothing is, a write under way can only take this number.
+            Put::Unknown(_) if log.get(0).await?.is_some() => return parts.store.sync_root().await,
+            Put::Unknown(error) => failed = error,
         }
     }
-    if let Some(held) = held {
-        leftovers.settle(held);
-    }
-    let mut garbage = leftovers.take_garbage();
-    tries.retain(|epoch, it| it.attempts.len() > 1 && held.is_some_and(|held| *epoch < held.epoch));
-    garbage.extend(lost_tries(tries, app_id, log, head.version).await?);
-    if !garbage.is_empty() {
-        tracing::info!(files = garbage.len(), "removed data files of tries that failed");
-        parts.store.remove(garbage).await?;
-    }
-    Ok(leftovers)
-}
-
-/// What is on disk of an epoch that is over.
-#[derive(Default)]
-struct Tries {
-    attempts: BTreeSet<String>,
-    paths: Vec<String>,
-}
-
-/// Of epochs that were tried more than once, the files that their commits don't name: a process that ended before it
-/// could remove them left them. Epochs whose commits can't be read any more are left to VACUUM.
-async fn lost_tries(mut tries: BTreeMap<u64, Tries>, app_id: &str, log: &StoreLog, newest: u64) -> Result<Vec<String>> {
-    let mut lost = Vec::new();
-    for version in (newest.saturating_sub(LOOK_BACK)..=newest).rev() {
-        if tries.is_empty() {
-            break;
-        }
-        let Some(body) = log.get(version).await? else { break };
-        let Some(held) = entry::read(&body, version, app_id)?.held else { continue };
-        if let Some(found) = tries.remove(&held.epoch) {
-            lost.extend(found.paths.into_iter().filter(|it| !held.paths.contains(it)));
-        }
-    }
-    Ok(lost)
+    Err(failed)
 }

@@ -146,8 +146,8 @@ impl DeltaSink {
         }
         let newest = self.parts.store.newest_version(&self.parts.ctx.io).await?;
         if newest > known.head.version && opened.log.get(known.head.version + 1).await?.is_none() {
-            let (head, ..) = open::read_head(&self.parts, &opened.app_id, &opened.log).await?;
-            known.head = Head { reshaped: true, ..head };
+            let found = open::read_head(&self.parts, &opened.app_id, opened.writer, &opened.log).await?;
+            known.head = Head { reshaped: true, ..found.head };
         }
         known.looked_ms = now_ms;
         Ok(())

@@ -49,6 +49,8 @@ pub(crate) struct Loaded {
     pub(crate) shape: Shape,
     /// The last epoch that the table holds of a writer, and by which attempt.
     pub(crate) held: Option<Held>,
+    /// Data files of that writer that the table names.
+    pub(crate) live: BTreeSet<String>,
 }
 
 impl TableStore {
@@ -81,7 +83,7 @@ impl TableStore {
     }
 
     /// The table as it is now, and the last epoch that it holds of `app_id`.
-    pub(crate) async fn load(&self, io: &Handle, app_id: &str) -> Result<Loaded> {
+    pub(crate) async fn load(&self, io: &Handle, app_id: &str, writer: WriterHash) -> Result<Loaded> {
         let (log, app_id) = (self.log.clone(), app_id.to_owned());
         let load = async move {
             let state = DeltaTableState::try_new(&log, None).await?;
@@ -93,15 +95,17 @@ impl TableStore {
             let snapshot = state.snapshot();
             let retention = snapshot.table_properties().log_retention_duration;
             let shape = Shape::read(snapshot.version(), snapshot.metadata(), snapshot.protocol(), retention)?;
-            Ok((shape, epoch, attempt))
+            let all = state.log_data().into_iter().map(|it| it.path().into_owned());
+            let live = all.filter(|it| it.contains(&writer.prefix())).collect();
+            Ok((shape, epoch, attempt, live))
         };
-        let (shape, epoch, attempt) = on(io, load).await?;
+        let (shape, epoch, attempt, live) = on(io, load).await?;
         let attempt = attempt.and_then(entry::attempt_of);
         let held = epoch.map(|it| {
             let wrong = |_| Error::config(format!("holds epoch {it} of this writer, expected 0 or more"));
             Ok(Held { epoch: u64::try_from(it).map_err(wrong)?, attempt, paths: Vec::new() })
         });
-        Ok(Loaded { shape, held: held.transpose()? })
+        Ok(Loaded { shape, held: held.transpose()?, live })
     }
 
     /// The newest version, found by a listing.
@@ -300,15 +304,30 @@ pub(crate) fn delta_error(e: DeltaTableError) -> Error {
             let kind = if gone { ErrorKind::Transient } else { kind_of(&source) };
             Error::new(kind, "log can't be read").because(source)
         }
-        e if passed_on(&e.to_string()) => Error::transient("log can't be read").because(e),
-        e => Error::config("log can't be used").because(e),
+        e => match below(&e) {
+            Some(kind) => Error::new(kind, "log can't be read").because(e),
+            None => Error::config("log can't be used").because(e),
+        },
     }
 }
 
-/// The Delta library's kernel has an error type that it does not export, and wraps the store's errors in it without
-/// naming them as the source: only its words tell them apart.
-fn passed_on(words: &str) -> bool {
-    words.contains("Error interacting with object store")
+/// The kind of a failure of the disk or the store that the library has wrapped; nothing if it is none.
+fn below(e: &DeltaTableError) -> Option<ErrorKind> {
+    // The kernel's error type is not exported, and does not name the store's error as its source: its words must do.
+    if e.to_string().contains("Error interacting with object store") {
+        return Some(ErrorKind::Transient);
+    }
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(e);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return Some(kind_of(error));
+        }
+        if error.is::<std::io::Error>() {
+            return Some(ErrorKind::Transient);
+        }
+        next = error.source();
+    }
+    None
 }
 
 impl Shape {

@@ -172,6 +172,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
         min_epochs_to_retain: options.min_epochs_to_retain,
         shutdown_timeout: options.shutdown_timeout,
         flush_on_end: options.flush_on_end,
+        stage_outputs: options.stage_outputs,
         tasks: if options.tasks_max == 0 { cores } else { options.tasks_max },
     }
 }

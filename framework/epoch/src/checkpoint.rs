@@ -6,6 +6,8 @@
 //! state/version  state/location                           what it is, and where it belongs
 //! state/sources/<i>                                       names of sources, for ever
 //! state/wal/<n>.<attempt>  state/snapshots/<n>.<attempt>  the truth
+//! state/staged/<n>.<attempt>.<sink>                       rows that a record names, until their epoch is decided
+//! state/branches/<n>                                      where the query went back: epoch n goes on from an earlier one
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
 //! .<name>.crc                                             checksums of files that have none inside
 //! ```
@@ -25,6 +27,7 @@ use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
 use crate::owner::{Candidate, Owner, OwnerOptions};
 use crate::snapshot::SnapshotFiles;
+use crate::stage;
 use crate::store::{Store, failed};
 
 use identity::Place;
@@ -112,7 +115,7 @@ impl Checkpoint {
             Place::New => identity::settle(&store).await?,
             Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
         }
-        for folder in ["state/wal", "state/snapshots"].into_iter().chain(SparkLogs::FOLDERS) {
+        for folder in ["state/wal", "state/snapshots", stage::FOLDER].into_iter().chain(SparkLogs::FOLDERS) {
             store.make_folder(folder).await?;
         }
         store.sweep().await?;

@@ -17,6 +17,7 @@ mod retry;
 mod sink_task;
 mod snapshot;
 mod source_task;
+mod stage;
 pub mod state;
 mod store;
 mod trigger;

@@ -110,15 +110,15 @@ impl SnapshotFiles {
         let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
-        let parts: [&[u8]; 5] =
-            [&frame::start(Kind::Snapshot), &frame::prefix(&header), &header, &frame::prefix(&body), &body];
+        let sections: [&[u8]; 2] = [&header, &body];
+        let heads = frame::Heads::new(Kind::Snapshot, &sections);
         let marks = Marks {
             epoch: of.epoch,
             write: Some(Point::SnapshotWrite),
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.store.write(&key(of.epoch, of.attempt), &parts, &marks).await?;
+        self.store.write(&key(of.epoch, of.attempt), &heads.with(&sections), &marks).await?;
         Ok(body.len() as u64)
     }
 
@@ -131,7 +131,7 @@ impl SnapshotFiles {
 
 /// The header of a snapshot and its state, checked.
 fn open(bytes: &[u8]) -> Result<(Header, &[u8])> {
-    let (header, body) = frame::open(Kind::Snapshot, bytes)?;
+    let (header, body) = frame::open_two(Kind::Snapshot, bytes)?;
     let damaged = |e| Error::config("the file is damaged: its header does not parse").because(e);
     Ok((serde_json::from_slice(header).map_err(damaged)?, body))
 }
@@ -197,7 +197,8 @@ impl Job {
     /// Staged rows of attempts that were never decided, or whose removal failed.
     async fn staged_before(&self, oldest: u64) -> Result<Vec<String>> {
         let names = self.files.store.list(STAGED).await?;
-        let is_old = |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
+        let is_old =
+            |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
         Ok(names.into_iter().filter(is_old).map(|it| format!("{STAGED}/{it}")).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::{FutureExt, select_all};
-use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Result};
+use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Replay, Result};
 
 use crate::checkpoint::Checkpoint;
 use crate::log::{Plan, SourceRange};
@@ -71,6 +71,11 @@ impl Sources {
             task.index = checkpoint.source_index(&task.name).await?;
         }
         Ok(())
+    }
+
+    /// True if every range can be read again.
+    pub(crate) fn are_replayable(&self) -> bool {
+        self.tasks.iter().all(|it| it.source.replay() == Replay::Deterministic)
     }
 
     /// Refuses a log that is not of these sources.

@@ -21,15 +21,15 @@ use std::sync::Arc;
 use tidegate_api::Result;
 use tidegate_epoch::fault::Point;
 
-mod case;
-mod check;
+pub(crate) mod case;
+pub(crate) mod check;
 mod join;
 mod log;
 mod mistake;
 mod place;
 mod program;
-mod script;
-mod world;
+pub(crate) mod script;
+pub(crate) mod world;
 
 pub use mistake::Mistake;
 pub use place::Place;
@@ -232,3 +232,6 @@ pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,7 +139,8 @@ pub struct FlakyPlan {
     pub only: Vec<StoreOp>,
     /// Only calls whose path holds this text; empty: all.
     pub matching: String,
-    /// After so many calls in a row that answered an error one goes through, so that a bounded retry gets past.
+    /// After so many calls in a row that answered an error one goes through, so that a bounded retry gets past; only
+    /// calls that the plan is for count.
     pub most_in_a_row: Option<u32>,
 }
 

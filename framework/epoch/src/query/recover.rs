@@ -1,14 +1,15 @@
 //! The start: what was pending is finished by its log, what was decided is gone on from.
 
-use tidegate_api::{Error, Result};
+use tidegate_api::{AttemptId, Error, Result};
 use tokio::task::JoinSet;
 
-use super::{Life, Query, QueryParts};
+use super::{Decided, Life, Query, QueryParts, StagedFiles};
 use crate::checkpoint::Checkpoint;
+use crate::fault::Point;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
 use crate::progress::{QueryProgress, Timings};
-use crate::recovery::{Chain, Newest, about, refuse_ahead};
+use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
 use crate::retry::Retry;
 use crate::sink_task::Sinks;
 use crate::snapshot::Snapshots;
@@ -24,9 +25,12 @@ impl Query {
     pub fn new(checkpoint: Checkpoint, parts: QueryParts) -> Result<Self> {
         let QueryParts { name, sources, sinks, program, settings, clock, digest, listeners } = parts;
         let faults = checkpoint.store.faults.clone();
+        let sources = Sources::new(sources, settings.tasks)?;
+        let mut sinks = Sinks::new(sinks, checkpoint.store.clone())?;
+        sinks.choose_ways(sources.are_replayable(), settings.stage_outputs);
         Ok(Self {
-            sources: Sources::new(sources, settings.tasks)?,
-            sinks: Sinks::new(sinks, faults.clone())?,
+            sources,
+            sinks,
             watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
@@ -39,6 +43,7 @@ impl Query {
             triggered_ms: None,
             told_ms: clock.now_ms(),
             maintenance: JoinSet::new(),
+            staged: StagedFiles::default(),
             program,
             settings,
             clock,
@@ -60,6 +65,11 @@ impl Query {
         self.snapshots.least_epochs = epochs.max(1);
     }
 
+    /// Changes how many bytes of one sink's rows stay in memory (8 MiB), and in the record if they are staged.
+    pub fn set_stage_memory(&mut self, bytes: usize) {
+        self.sinks.stage_memory = bytes;
+    }
+
     /// Recovers: loads the state, and finishes the epoch that was pending, whose progress it returns.
     ///
     /// # Errors
@@ -79,16 +89,19 @@ impl Query {
             for sink in self.sinks.open(self.checkpoint.query_id()).await? {
                 refuse_ahead(&sink, None)?;
             }
+            self.staged.take_over(&self.checkpoint, None).await?;
             self.sources.stand_at_start(self.retry).await?;
             return Ok(None);
         };
         // What the files alone can refuse is refused before a sink is touched.
-        self.sources.check(&newest.record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
+        self.sources.check(&newest.record().plan).map_err(|e| e.within(about(&self.checkpoint)))?;
         let before = newest.state_before(&self.checkpoint).await?;
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
-        match newest.verdict(&stands)? {
-            Some(attempt) => {
-                let (record, delta) = self.checkpoint.wal.read(newest.record.epoch(), attempt).await?;
+        let verdict = newest.verdict(&stands, &self.digest)?;
+        self.staged.take_over(&self.checkpoint, Some((newest.epoch(), verdict.attempt()))).await?;
+        match verdict {
+            Verdict::Decided(attempt) => {
+                let (record, delta) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
                 let chain = match before {
                     Some(mut chain) => {
                         chain.push(record.clone(), delta);
@@ -100,16 +113,20 @@ impl Query {
                 self.go_on_from(record).await?;
                 Ok(None)
             }
-            None => {
+            Verdict::Staged(attempt) => self.finish_staged(newest.epoch(), attempt).await.map(Some),
+            Verdict::Pending(attempt) => {
                 self.load(before.unwrap_or_default()).await?;
-                self.finish(newest.record).await.map(Some)
+                let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
+                self.finish(record).await.map(Some)
             }
         }
     }
 
     /// Sets the state, and completes Spark's files of the epochs that it is made of.
     async fn load(&mut self, chain: Chain) -> Result<()> {
-        self.checkpoint.spark.complete(chain.records()).await?;
+        if !self.checkpoint.store.is_remote() {
+            self.checkpoint.spark.complete(chain.records()).await?;
+        }
         let (epochs, bytes) = chain.weight();
         self.snapshots.count(epochs, bytes);
         chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
@@ -137,6 +154,28 @@ impl Query {
         let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
         self.turns.begin(now_ms);
         let progress = self.epoch(record.plan, now_ms, began, Timings::default()).await?;
+        self.turns.end(self.clock.now_ms(), true);
+        Ok(progress)
+    }
+
+    /// The newest epoch is pending and its outputs are staged: no operator runs, each sink gets what was staged for it. It
+    /// counts as a turn of the trigger too.
+    async fn finish_staged(&mut self, number: u64, attempt: AttemptId) -> Result<Box<QueryProgress>> {
+        let (record, _, sections) = self.checkpoint.wal.read_staged(number, attempt).await?;
+        let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
+        self.turns.begin(now_ms);
+        let synced = self.checkpoint.store.synced();
+        let mut timings = Timings::default();
+        let delivery = self.sinks.delivery(&record, &sections).await?;
+        let adopted = self.commit(&record, delivery).await?;
+        let record = adopted.unwrap_or(record);
+        timings.add("addBatch", self.clock.monotonic().saturating_sub(began));
+        self.write_commit(&record).await?;
+        self.faults.hit(Point::Seal, number)?;
+        self.load(Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
+        self.go_on_from(record.clone()).await?;
+        let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0 };
+        let progress = self.tell(&decided, now_ms, began, &timings, synced);
         self.turns.end(self.clock.now_ms(), true);
         Ok(progress)
     }

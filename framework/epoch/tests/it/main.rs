@@ -11,6 +11,7 @@ mod order;
 mod ownership;
 mod progress;
 mod retention;
+mod staging;
 mod triggers;
 mod watermarks;
 mod world;

@@ -89,7 +89,10 @@ impl Faults {
             None => (None, None),
         };
         let fault = fault.map(|it| as_it_applies(op, it));
-        self.count(fault);
+        self.faulted += u64::from(fault.is_some());
+        if self.planned(op, path) {
+            self.count_in_a_row(fault);
+        }
         let late = self.take_late(self.calls);
         let slow = delay.map(|it| format!(" {},", StoreFault::Delay(it))).unwrap_or_default();
         let how = fault.map_or_else(|| "ok".to_owned(), |it| it.to_string());
@@ -149,8 +152,7 @@ impl Faults {
         None
     }
 
-    fn count(&mut self, fault: Option<StoreFault>) {
-        self.faulted += u64::from(fault.is_some());
+    fn count_in_a_row(&mut self, fault: Option<StoreFault>) {
         let error = matches!(
             fault,
             Some(StoreFault::Fail | StoreFault::Unavailable | StoreFault::LoseReply | StoreFault::LandLate(_))

@@ -197,6 +197,10 @@ async fn a_plan_keeps_to_its_calls() {
     let plan = FlakyPlan { unavailable: 1.0, most_in_a_row: Some(3), ..FlakyPlan::default() };
     let (_, went) = run(3, &plan).await;
     assert!(went.chunks(4).all(|it| it[..3] == [false; 3]), "{went:?}");
+    let plan = FlakyPlan { only: vec![StoreOp::Put], ..plan };
+    let (_, went) = run(3, &plan).await;
+    let puts: Vec<_> = went.iter().step_by(2).copied().collect();
+    assert!(puts.chunks(4).all(|it| it[..3] == [false; 3]), "gets between don't count: {puts:?}");
     let (store, _) = run(3, &FlakyPlan::default()).await;
     assert_eq!(store.faulted(), 0);
 }
