@@ -129,7 +129,9 @@ impl World {
             self.clock.advance_to(*time_ms);
             match life.query.step().await? {
                 Step::Ran(progress) if progress.epoch == epoch => {}
-                step => return Err(Error::internal(format!("epoch {epoch} ends at {ends:?} in the log, here: {step:?}"))),
+                step => {
+                    return Err(Error::internal(format!("epoch {epoch} ends at {ends:?} in the log, here: {step:?}")));
+                }
             }
             self.after_step(&mut life).await?;
         }

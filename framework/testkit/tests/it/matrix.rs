@@ -111,7 +111,14 @@ async fn probe() {
         for (name, sinks) in [
             ("one", vec![SinkUnder::Memory(MemoryKind::Committable)]),
             ("two", vec![SinkUnder::Memory(MemoryKind::Committable), SinkUnder::Memory(MemoryKind::Committable)]),
-            ("kinds", vec![SinkUnder::Memory(MemoryKind::Committable), SinkUnder::piecemeal(), SinkUnder::Memory(MemoryKind::Transactional)]),
+            (
+                "kinds",
+                vec![
+                    SinkUnder::Memory(MemoryKind::Committable),
+                    SinkUnder::piecemeal(),
+                    SinkUnder::Memory(MemoryKind::Transactional),
+                ],
+            ),
             ("console", vec![SinkUnder::Memory(MemoryKind::BestEffort), SinkUnder::Memory(MemoryKind::Committable)]),
         ] {
             for place in [Place::Memory, Place::Disk, Place::Flaky(7)] {
