@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside Rust: Java and Maven for a real Kafka, Python with DuckDB and deltalake as outside
-# readers. Everything lands in one cache folder; a second call does nothing.
+# Installs what the tests need beside Rust: Java and Maven for a real Kafka, Python with DuckDB, deltalake and Spark as
+# outside readers. Everything lands in one cache folder; a second call does nothing.
 set -euo pipefail
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
+SPARK=4.2.0
 PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.* moto[server]==5.*"
 mkdir -p "$CACHE"
 
@@ -21,4 +22,11 @@ if [ "$(cat "$CACHE/venv/packages" 2> /dev/null)" != "$PACKAGES" ]; then
     # shellcheck disable=SC2086
     "$CACHE/venv/bin/pip" install -q $PACKAGES
     echo "$PACKAGES" > "$CACHE/venv/packages"
+fi
+
+if [ ! -f "$CACHE/venv-spark/$SPARK" ]; then
+    rm -rf "$CACHE/venv-spark"
+    python3 -m venv "$CACHE/venv-spark"
+    "$CACHE/venv-spark/bin/pip" install -q "pyspark==$SPARK"
+    touch "$CACHE/venv-spark/$SPARK"
 fi

@@ -8,11 +8,6 @@ EVENTS=${1:-3000000} RUNS=${2:-3}
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
 SPARK=4.2.0 DELTA=4.4.0
 tests/setup.sh
-if [ ! -f "$CACHE/venv-spark/$SPARK" ]; then
-    python3 -m venv "$CACHE/venv-spark"
-    "$CACHE/venv-spark/bin/pip" install -q "pyspark==$SPARK"
-    touch "$CACHE/venv-spark/$SPARK"
-fi
 if [ ! -f "$CACHE/jars-spark-$SPARK/.done" ]; then
     mvn -B -q -f tests/bench/pom.xml "-Dspark.version=$SPARK" "-Ddelta.version=$DELTA" dependency:copy-dependencies \
         -DincludeScope=runtime "-DoutputDirectory=$CACHE/jars-spark-$SPARK"

@@ -184,7 +184,7 @@ impl Random {
     }
 }
 
-fn client(servers: &str) -> ClientConfig {
+pub(crate) fn client(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", servers);
     config

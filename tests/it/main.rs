@@ -7,9 +7,13 @@
 )]
 
 mod bad_input;
+mod cassandra;
 mod clicks;
+mod file_sink;
 mod files;
+mod full_disk;
 mod kafka;
+mod kafka_sink;
 mod kill_matrix;
 mod pair;
 mod process;

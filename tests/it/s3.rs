@@ -12,24 +12,24 @@ use crate::process::{finish, python_with, root, tidegate, write};
 use crate::stand::{free_port, python};
 
 /// A real server; stops with this.
-struct S3 {
+pub(crate) struct S3 {
     port: u16,
     folder: tempfile::TempDir,
 }
 
 impl S3 {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let s3 = Self { port: free_port(), folder: tempfile::tempdir().expect("a folder") };
         s3.script("up");
         s3
     }
 
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What an outside reader needs.
-    fn env(&self) -> Vec<(String, String)> {
+    pub(crate) fn env(&self) -> Vec<(String, String)> {
         let pairs = [
             ("AWS_ENDPOINT_URL", self.address().as_str()),
             ("AWS_ALLOW_HTTP", "true"),
@@ -62,14 +62,14 @@ impl Drop for S3 {
 }
 
 /// The proxy in front of it.
-struct Faults {
+pub(crate) struct Faults {
     child: Child,
     out: BufReader<ChildStdout>,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Faults {
-    fn start(to: &str, args: &[&str]) -> Self {
+    pub(crate) fn start(to: &str, args: &[&str]) -> Self {
         let mut child = Command::new(python())
             .arg(root().join("tests/stand/s3_faults.py"))
             .arg(to)
@@ -84,7 +84,7 @@ impl Faults {
     }
 
     /// Ends it; what it did.
-    fn stop(mut self) -> Value {
+    pub(crate) fn stop(mut self) -> Value {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(pid).status().expect("kill runs").success());
         let mut said = String::new();

@@ -141,10 +141,13 @@ impl Sink for TopicSink {
     }
 
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<TopicWriter> {
-        let thread = self.ready().await?;
         let Epoch { number, attempt, .. } = *epoch;
-        let ticket = thread.call(move |link| link.begin(number, attempt, task)).await?;
-        Ok(TopicWriter { thread: thread.clone(), layout: self.layout.clone(), ticket, rows: 0 })
+        loop {
+            let thread = self.ready().await?;
+            if let Some(ticket) = thread.call(move |link| link.begin(number, attempt, task)).await? {
+                return Ok(TopicWriter { thread: thread.clone(), layout: self.layout.clone(), ticket, rows: 0 });
+            }
+        }
     }
 
     async fn commit(&self, epoch: &Epoch, parts: Vec<TopicPart>, _: &[SourcePosition]) -> Result<CommitOutcome> {

@@ -138,6 +138,8 @@ pub struct QueryOptions {
     pub tasks_max: usize,
     /// `on.end: flush`: the last epoch of available-now takes the watermark to the end of time.
     pub flush_on_end: bool,
+    /// `stage.outputs`: several atomic sinks get the same rows even if an epoch is cut short.
+    pub stage_outputs: bool,
 }
 
 impl QueryOptions {
@@ -155,6 +157,7 @@ impl QueryOptions {
             shutdown_timeout: Duration::from_secs(30),
             tasks_max: 0,
             flush_on_end: false,
+            stage_outputs: true,
         }
     }
 }

@@ -119,7 +119,7 @@ impl Builder<'_> {
             source.bind(&scan_of(&planned))?;
             let PlannedSource { spec, decoding, used, .. } = planned;
             if is_static {
-                inputs.statics.push(StaticInput::new(at, source, decoding, used));
+                inputs.statics.push(StaticInput::new(at, spec.name.as_str().into(), source, decoding, used));
             } else {
                 inputs.streams.push(StreamInput { at, decoding, schema: used });
                 let limit = limit_of(self.options);
@@ -172,6 +172,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
         min_epochs_to_retain: options.min_epochs_to_retain,
         shutdown_timeout: options.shutdown_timeout,
         flush_on_end: options.flush_on_end,
+        stage_outputs: options.stage_outputs,
         tasks: if options.tasks_max == 0 { cores } else { options.tasks_max },
     }
 }

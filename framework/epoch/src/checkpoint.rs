@@ -6,11 +6,14 @@
 //! state/version  state/location                           what it is, and where it belongs
 //! state/sources/<i>                                       names of sources, for ever
 //! state/wal/<n>.<attempt>  state/snapshots/<n>.<attempt>  the truth
+//! state/staged/<n>.<attempt>.<sink>                       rows that a record names, until their epoch is decided
+//! state/branches/<n>                                      where the query went back: epoch n goes on from an earlier one
 //! state/sinks/<name>/…  state/tables/<name>/…             logs of sinks and static tables
 //! .<name>.crc                                             checksums of files that have none inside
 //! ```
 
 mod identity;
+mod import;
 mod names;
 
 use std::sync::Arc;
@@ -20,15 +23,19 @@ use tidegate_api::{Clock, MetadataLog, Ownership, QueryId, Result};
 use tidegate_storage::Location;
 
 use crate::fault::Faults;
+use crate::log::branch::{self, Branches};
 use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
 use crate::owner::{Candidate, Owner, OwnerOptions};
 use crate::snapshot::SnapshotFiles;
+use crate::stage;
 use crate::store::{Store, failed};
 
 use identity::Place;
 use names::Names;
+
+pub use import::ImportPoint;
 
 pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY};
 pub(crate) use names::{FOLDER as NAMES, OLD_NAMES, read as read_names};
@@ -73,6 +80,7 @@ pub struct Checkpoint {
     pub(crate) wal: Wal,
     pub(crate) spark: SparkLogs,
     pub(crate) snapshots: SnapshotFiles,
+    pub(crate) branches: Branches,
 }
 
 impl Checkpoint {
@@ -112,7 +120,9 @@ impl Checkpoint {
             Place::New => identity::settle(&store).await?,
             Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
         }
-        for folder in ["state/wal", "state/snapshots"].into_iter().chain(SparkLogs::FOLDERS) {
+        for folder in
+            ["state/wal", "state/snapshots", stage::FOLDER, branch::FOLDER].into_iter().chain(SparkLogs::FOLDERS)
+        {
             store.make_folder(folder).await?;
         }
         store.sweep().await?;
@@ -124,6 +134,7 @@ impl Checkpoint {
             owner,
             wal,
             snapshots,
+            branches: Branches::new(store.clone()),
             store,
         })
     }

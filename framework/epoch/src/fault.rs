@@ -44,6 +44,12 @@ points! {
     Plan = "plan",
     /// Planned; before any row is read.
     Run = "run",
+    /// Before the sinks prepare what they took as it came.
+    Prepare = "prepare",
+    /// Before rows that wait for their sink go to a file.
+    StageWrite = "stage.write",
+    /// That file is durable.
+    StageFsync = "stage.fsync",
     /// The record is written, to a temporary file.
     RecordWrite = "record.write",
     /// The temporary file is durable.
@@ -52,10 +58,10 @@ points! {
     RecordRename = "record.rename",
     /// The name is durable: the epoch is logged.
     RecordDirsync = "record.dirsync",
-    /// Before the sinks prepare.
-    Prepare = "prepare",
-    /// All have prepared; before ownership is checked.
+    /// The epoch is logged; before ownership is checked.
     Ownership = "ownership",
+    /// Before a sink is written from the stage.
+    CommitStaged = "commit.staged",
     /// Before a sink commits.
     CommitBefore = "commit.before",
     /// A sink has committed.
@@ -70,6 +76,10 @@ points! {
     SnapshotRename = "snapshot.rename",
     /// Before old log entries go, and again before old snapshots go.
     Purge = "purge",
+    /// An attempt has failed; before what it did is dropped.
+    Discard = "discard",
+    /// Before something that failed for now is tried again.
+    Retry = "retry",
 }
 
 impl fmt::Display for Point {
@@ -243,9 +253,7 @@ impl Faults {
                 gate.stand();
                 Ok(())
             }
-            Some(Does::Act(Action::Error(kind))) => {
-                Err(Error::new(kind, format!("fault at {point} of epoch {epoch}")))
-            }
+            Some(Does::Act(Action::Error(kind))) => Err(Error::new(kind, format!("fault at {point} of epoch {epoch}"))),
             Some(Does::Act(Action::Crash)) => {
                 self.0.crashed.store(true, Ordering::Relaxed);
                 Err(crash(point, epoch))

@@ -16,6 +16,9 @@ pub(crate) struct NodeEntry {
     pub(crate) count: u64,
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
+    /// The average, to a millisecond.
+    #[serde(default)]
+    pub(crate) avg_ms: i64,
     /// Its value after the epoch; nothing if it has seen no data in this run.
     pub(crate) value_ms: Option<i64>,
 }
@@ -33,6 +36,38 @@ impl Piece {
     fn of(delta: &[u8]) -> Self {
         Self { name: "delta".to_owned(), bytes: delta.len() as u64, crc32: crc32fast::hash(delta) }
     }
+}
+
+/// What is kept of an output until its sink has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StagedKind {
+    /// The rows, as an Arrow IPC stream; no bytes if there are none.
+    Rows,
+    /// What the sink's writers prepared, as a JSON list.
+    Parts,
+}
+
+/// Where it lies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StagedPlace {
+    /// In the record, this many sections after the state delta.
+    Section(usize),
+    /// In a file of this name in `state/staged`.
+    File(String),
+}
+
+/// An output of the epoch that its sink can be given without running the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StagedPiece {
+    pub(crate) sink: Arc<str>,
+    pub(crate) kind: StagedKind,
+    #[serde(rename = "where")]
+    pub(crate) place: StagedPlace,
+    pub(crate) bytes: u64,
+    pub(crate) crc32: u32,
+    pub(crate) rows: u64,
 }
 
 /// Counts of one epoch that outlive it.
@@ -53,15 +88,55 @@ pub(crate) struct Manifest {
     pub(crate) next_watermark_ms: Option<i64>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) counts: Counts,
+    /// The sinks that the epoch waits for: all but best-effort ones.
+    #[serde(default)]
+    pub(crate) sinks: Vec<Arc<str>>,
+    #[serde(default)]
+    pub(crate) staged: Vec<StagedPiece>,
 }
 
 impl Manifest {
-    /// That `delta` is the piece that this manifest names.
-    pub(crate) fn check(&self, delta: &[u8]) -> Result<()> {
-        if self.pieces == [Piece::of(delta)] {
+    /// That `delta` and the staged sections are the pieces that this manifest names.
+    pub(crate) fn check(&self, delta: &[u8], sections: &[&[u8]]) -> Result<()> {
+        if self.pieces != [Piece::of(delta)] {
+            return Err(Error::config("the file is damaged: its state delta is not the one that its manifest names"));
+        }
+        let mut named = 0;
+        for piece in &self.staged {
+            let StagedPlace::Section(at) = piece.place else { continue };
+            let found = sections.get(at).map(|it| (it.len() as u64, crc32fast::hash(it)));
+            if found != Some((piece.bytes, piece.crc32)) {
+                let sink = &piece.sink;
+                let text =
+                    format!("the file is damaged: what it stages for sink {sink} is not what its manifest names");
+                return Err(Error::config(text));
+            }
+            named += 1;
+        }
+        if named == sections.len() {
             return Ok(());
         }
-        Err(Error::config("the file is damaged: its state delta is not the one that its manifest names"))
+        Err(Error::config("the file is damaged: it has sections that its manifest does not name"))
+    }
+
+    /// True if all sinks that the epoch waits for can be given their part without running it.
+    pub(crate) fn is_staged(&self) -> bool {
+        !self.sinks.is_empty() && self.sinks.iter().all(|sink| self.staged.iter().any(|it| it.sink == *sink))
+    }
+
+    /// What the epoch found, as far as it is written down.
+    pub(crate) fn numbers(&self) -> EpochNumbers {
+        let times = |it: &NodeEntry| EventTimes {
+            count: it.count,
+            min_ms: it.min_ms,
+            max_ms: it.max_ms,
+            sum_ms: i128::from(it.avg_ms) * i128::from(it.count),
+        };
+        EpochNumbers {
+            event_times: self.nodes.iter().map(times).collect(),
+            operators: Vec::new(),
+            source_rows: self.counts.source_rows.clone(),
+        }
     }
 
     /// Of an epoch that has run: `next` is the watermark after it, `delta` its state delta as it will be written.
@@ -73,8 +148,9 @@ impl Manifest {
         delta: &[u8],
     ) -> Self {
         let nodes = next.nodes().enumerate().map(|(at, (node, value_ms))| {
-            let EventTimes { count, min_ms, max_ms, .. } = numbers.event_times.get(at).copied().unwrap_or_default();
-            NodeEntry { id: node.id.clone(), count, min_ms, max_ms, value_ms }
+            let EventTimes { count, min_ms, max_ms, sum_ms } = numbers.event_times.get(at).copied().unwrap_or_default();
+            let avg_ms = i64::try_from(sum_ms / i128::from(count.max(1))).unwrap_or(max_ms);
+            NodeEntry { id: node.id.clone(), count, min_ms, max_ms, avg_ms, value_ms }
         });
         Self {
             attempt,
@@ -86,6 +162,8 @@ impl Manifest {
                 sink_rows,
                 late: numbers.operators.iter().map(|it| it.rows_dropped_by_watermark).sum(),
             },
+            sinks: Vec::new(),
+            staged: Vec::new(),
         }
     }
 }

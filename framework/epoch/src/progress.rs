@@ -215,11 +215,21 @@ impl Facts<'_> {
             num_state_store_instances: 1,
             // All operators share one record, so its cost stands with the first.
             custom_metrics: match at {
-                0 => BTreeMap::from([("fsyncs", self.fsyncs), ("fsyncTimeMs", whole_ms(self.fsync_time))]),
+                0 => self.costs(),
                 _ => BTreeMap::new(),
             },
         };
         self.numbers.operators.iter().enumerate().map(one).collect()
+    }
+
+    /// Whole milliseconds are too coarse for an epoch without data.
+    fn costs(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([
+            ("epochTimeUs", whole_us(self.took)),
+            ("fsyncs", self.fsyncs),
+            ("fsyncTimeMs", whole_ms(self.fsync_time)),
+            ("fsyncTimeUs", whole_us(self.fsync_time)),
+        ])
     }
 
     fn source_progress(&self, rates: &Rates) -> Vec<SourceProgress> {
@@ -317,6 +327,10 @@ fn event_time(times: &EventTimes, watermark_ms: Option<i64>) -> BTreeMap<&'stati
 /// `2016-12-05T20:54:20.827Z`.
 pub(crate) fn iso(ms: i64) -> String {
     DateTime::from_timestamp_millis(ms).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+fn whole_us(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn whole_ms(took: Duration) -> u64 {

@@ -1,19 +1,29 @@
-//! The sinks of a query: the writers of an epoch, then prepare and commit.
+//! The sinks of a query: how rows get to each, and what each says when it is opened.
+//!
+//! ```text
+//! writers → write …            rows go to the sink as they come, or wait in a stage             outputs.rs
+//! prepare → stage              before the record: parts are durable, what is staged is too     staged.rs
+//! commit                       after it: from the parts, or the whole step from the stage      commit.rs
+//! ```
 
 mod collect;
 mod commit;
+mod outputs;
+mod staged;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
-use serde_json::Value;
-use tidegate_api::{AttemptId, DynSink, DynWriter, Epoch, Error, ErrorKind, OutputMode, QueryId, Result, WriterId};
+use tidegate_api::{DynSink, Epoch, Error, ErrorKind, Guarantee, OutputMode, QueryId, Result, Staging, WriterId};
 
 use crate::fault::Faults;
 use crate::retry::Retry;
+use crate::stage;
+use crate::store::Store;
 
 pub use collect::Collected;
+pub use outputs::Outputs;
+pub(crate) use staged::Delivery;
 
 /// A sink as the engine hands it over.
 pub struct SinkPart {
@@ -27,11 +37,21 @@ pub struct SinkPart {
     pub best_effort: bool,
 }
 
+/// How the rows of an epoch get into a sink of this query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Way {
+    /// They wait until the epoch is logged; else they go to it as they come.
+    collect: bool,
+    /// They, or what its writers prepared, can be committed after a restart.
+    staged: bool,
+}
+
 struct SinkTask {
     name: Arc<str>,
     sink: Arc<dyn DynSink>,
     mode: OutputMode,
     best_effort: bool,
+    way: Way,
     /// Epochs that a best-effort sink did not get.
     failures: u64,
 }
@@ -47,6 +67,11 @@ impl SinkTask {
         tracing::warn!(%sink, epoch = epoch.number, failures, %error, "a best-effort sink missed an epoch");
         Ok(())
     }
+
+    /// True if a reader may see a part of an epoch.
+    fn is_piecemeal(&self) -> bool {
+        self.sink.guarantee() < Guarantee::Transactional
+    }
 }
 
 /// What a sink said when it was opened.
@@ -55,7 +80,7 @@ pub(crate) struct SinkStands {
     pub(crate) name: Arc<str>,
     pub(crate) best_effort: bool,
     /// The last epoch that it shows, and of which attempt.
-    pub(crate) committed: Option<(u64, AttemptId)>,
+    pub(crate) committed: Option<(u64, tidegate_api::AttemptId)>,
 }
 
 /// What progress shows of a sink.
@@ -68,83 +93,45 @@ pub(crate) struct SinkReport {
 pub(crate) struct Sinks {
     tasks: Vec<SinkTask>,
     pub(crate) retry: Retry,
+    /// Bytes of an output that stay in memory.
+    pub(crate) stage_memory: usize,
+    store: Arc<Store>,
     faults: Faults,
 }
 
-/// The writers of an epoch, one for each sink. The program writes its rows here.
-pub struct Outputs {
-    outputs: Vec<Output>,
-}
-
-struct Output {
-    name: Arc<str>,
-    /// Nothing once a best-effort sink has failed.
-    writer: Option<Box<dyn DynWriter>>,
-    best_effort: bool,
-    error: Option<Error>,
-    rows: u64,
-}
-
-/// What all sinks have prepared, by sink; nothing for a best-effort one that failed.
-#[derive(Default)]
-pub(crate) struct Prepared(Vec<Option<Vec<Value>>>);
-
-impl Outputs {
-    /// Gives rows to sink number `sink`, in the order of the query's sinks.
-    ///
-    /// # Errors
-    /// As the sink; `Data` if it rejects a row. A best-effort sink's failure is counted instead.
-    pub async fn write(&mut self, sink: usize, batch: RecordBatch) -> Result<()> {
-        let there = self.outputs.len();
-        let missing = || Error::internal(format!("rows for sink number {sink} of {there}"));
-        let output = self.outputs.get_mut(sink).ok_or_else(missing)?;
-        let Some(writer) = &mut output.writer else { return Ok(()) };
-        let rows = batch.num_rows() as u64;
-        let written = match writer.write(batch).await {
-            Ok(rejected) => match rejected.into_iter().next() {
-                Some(first) => Err(Error::data(format!("row {} was rejected", first.row)).because(first.error)),
-                None => Ok(()),
-            },
-            Err(e) => Err(e),
-        };
-        match written {
-            Ok(()) => output.rows += rows,
-            Err(e) if output.best_effort => {
-                output.writer = None;
-                output.error = Some(e);
-            }
-            Err(e) => return Err(e.within(about(&output.name))),
-        }
-        Ok(())
-    }
-
-    /// How many sinks there are.
-    pub fn len(&self) -> usize {
-        self.outputs.len()
-    }
-
-    /// True if there are no sinks.
-    pub fn is_empty(&self) -> bool {
-        self.outputs.is_empty()
-    }
-
-    /// Rows written, by sink.
-    pub(crate) fn rows(&self) -> Vec<u64> {
-        self.outputs.iter().map(|it| it.rows).collect()
-    }
-}
-
 impl Sinks {
-    pub(crate) fn new(parts: Vec<SinkPart>, faults: Faults) -> Result<Self> {
+    pub(crate) fn new(parts: Vec<SinkPart>, store: Arc<Store>) -> Result<Self> {
         let mut tasks: Vec<SinkTask> = Vec::new();
         for SinkPart { name, sink, mode, best_effort } in parts {
             if tasks.iter().any(|it| it.name == name) {
                 return Err(Error::config(format!("two sinks have the name '{name}'")));
             }
             let best_effort = best_effort || sink.best_effort();
-            tasks.push(SinkTask { name, sink: Arc::from(sink), mode, best_effort, failures: 0 });
+            tasks.push(SinkTask { name, sink: Arc::from(sink), mode, best_effort, way: Way::default(), failures: 0 });
         }
-        Ok(Self { tasks, retry: Retry::default(), faults })
+        let faults = store.faults.clone();
+        Ok(Self { tasks, retry: Retry::default(), stage_memory: stage::MEMORY_BYTES, store, faults })
+    }
+
+    /// Chooses how rows get to each sink. All is staged if there are several sinks that count, unless all of them are
+    /// atomic and `wanted` is false, or if the input can't be read again. A lone sink that is not atomic is staged too.
+    pub(crate) fn choose_ways(&mut self, replayable: bool, wanted: bool) {
+        let exact = || self.tasks.iter().filter(|it| !it.best_effort);
+        let several = exact().count() > 1 && (wanted || exact().any(SinkTask::is_piecemeal));
+        let all = several || !replayable;
+        for task in self.tasks.iter_mut().filter(|it| !it.best_effort) {
+            let staging = task.sink.staging();
+            let piecemeal = task.is_piecemeal() && staging == Staging::Rows;
+            task.way = Way {
+                collect: staging == Staging::Rows || (staging == Staging::None && all),
+                staged: all || piecemeal,
+            };
+        }
+    }
+
+    /// The sinks that an epoch waits for.
+    pub(crate) fn exact(&self) -> Vec<Arc<str>> {
+        self.tasks.iter().filter(|it| !it.best_effort).map(|it| it.name.clone()).collect()
     }
 
     /// Fences older writers and asks what each sink has committed.
@@ -173,21 +160,27 @@ impl Sinks {
         Ok(stands)
     }
 
-    /// The writers of an epoch. Sinks without rows get one too: an empty epoch may be worth showing.
-    pub(crate) async fn writers(&mut self, epoch: &Epoch) -> Result<Outputs> {
-        let mut outputs = Vec::with_capacity(self.tasks.len());
-        for task in &mut self.tasks {
-            let writer = match task.sink.writer(epoch, 0).await {
-                Ok(writer) => Some(writer),
-                Err(e) => {
-                    task.tolerate(epoch, e)?;
-                    None
+    /// Has the sinks take back what they show after epoch `through`; returns those that can't.
+    pub(crate) async fn restore(&mut self, through: Option<u64>) -> Result<Vec<Arc<str>>> {
+        let mut unable = Vec::new();
+        for task in self.tasks.iter_mut().filter(|it| !it.best_effort) {
+            let mut n = 0;
+            let restored = loop {
+                n += 1;
+                let shared = || Error::internal(format!("sink {} is in use", task.name));
+                match Arc::get_mut(&mut task.sink).ok_or_else(shared)?.restore(through).await {
+                    Ok(restored) => break restored,
+                    Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                        tracing::warn!(sink = %task.name, %error, "a sink can't take back its rows for now");
+                    }
+                    Err(e) => return Err(e.within(about(&task.name))),
                 }
             };
-            let (name, best_effort) = (task.name.clone(), task.best_effort);
-            outputs.push(Output { name, writer, best_effort, error: None, rows: 0 });
+            if !restored {
+                unable.push(task.name.clone());
+            }
         }
-        Ok(Outputs { outputs })
+        Ok(unable)
     }
 
     /// What each sink does in the background, between epochs.

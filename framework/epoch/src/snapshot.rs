@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
+use crate::log::branch::Branches;
 use crate::log::frame::{self, Kind};
 use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
@@ -110,15 +111,15 @@ impl SnapshotFiles {
         let body = blocking(|| encode_snapshot(state))?;
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
-        let parts: [&[u8]; 5] =
-            [&frame::start(Kind::Snapshot), &frame::prefix(&header), &header, &frame::prefix(&body), &body];
+        let sections: [&[u8]; 2] = [&header, &body];
+        let heads = frame::Heads::new(Kind::Snapshot, &sections);
         let marks = Marks {
             epoch: of.epoch,
             write: Some(Point::SnapshotWrite),
             rename: Some(Point::SnapshotRename),
             ..Marks::NONE
         };
-        self.store.write(&key(of.epoch, of.attempt), &parts, &marks).await?;
+        self.store.write(&key(of.epoch, of.attempt), &heads.with(&sections), &marks).await?;
         Ok(body.len() as u64)
     }
 
@@ -131,7 +132,7 @@ impl SnapshotFiles {
 
 /// The header of a snapshot and its state, checked.
 fn open(bytes: &[u8]) -> Result<(Header, &[u8])> {
-    let (header, body) = frame::open(Kind::Snapshot, bytes)?;
+    let (header, body) = frame::open_two(Kind::Snapshot, bytes)?;
     let damaged = |e| Error::config("the file is damaged: its header does not parse").because(e);
     Ok((serde_json::from_slice(header).map_err(damaged)?, body))
 }
@@ -150,6 +151,7 @@ struct Job {
     files: SnapshotFiles,
     wal: Wal,
     spark: SparkLogs,
+    branches: Branches,
     owner: Arc<Owner>,
     retain: u64,
 }
@@ -170,7 +172,10 @@ impl Job {
     async fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
         let Some(restorable) = latest.checked_sub(self.retain) else { return Ok(None) };
         let snapshots = self.files.epochs().await?;
-        let Some(oldest) = snapshots.iter().copied().rfind(|it| *it <= restorable) else { return Ok(None) };
+        // A snapshot that was left by going back has no part in the state.
+        let left = self.branches.left().await?;
+        let is_kept = |it: &u64| *it <= restorable && !left.iter().any(|left| left.contains(it));
+        let Some(oldest) = snapshots.iter().copied().rfind(is_kept) else { return Ok(None) };
         let attempt = self.files.attempt(oldest).await?;
         let (record, _) = self.wal.read(oldest, attempt).await?;
         let faults = &self.files.store.faults;
@@ -178,6 +183,7 @@ impl Job {
         self.remove(self.spark.before(oldest).await?).await?;
         self.remove(self.wal.before(oldest).await?).await?;
         self.remove(self.staged_before(oldest).await?).await?;
+        self.remove(self.branches.before(oldest).await?).await?;
         faults.hit(Point::Purge, latest)?;
         self.remove(self.files.before(oldest).await?).await?;
         Ok(Some(record.plan.sources))
@@ -197,7 +203,8 @@ impl Job {
     /// Staged rows of attempts that were never decided, or whose removal failed.
     async fn staged_before(&self, oldest: u64) -> Result<Vec<String>> {
         let names = self.files.store.list(STAGED).await?;
-        let is_old = |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
+        let is_old =
+            |it: &String| it.split('.').next().and_then(|it| it.parse().ok()).is_some_and(|it: u64| it < oldest);
         Ok(names.into_iter().filter(is_old).map(|it| format!("{STAGED}/{it}")).collect())
     }
 }
@@ -219,6 +226,7 @@ impl Snapshots {
             files: checkpoint.snapshots.clone(),
             wal: checkpoint.wal.clone(),
             spark: checkpoint.spark.clone(),
+            branches: checkpoint.branches.clone(),
             owner: checkpoint.owner.clone(),
             retain,
         };

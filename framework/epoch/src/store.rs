@@ -6,6 +6,7 @@
 mod local;
 mod object;
 pub(crate) mod sidecar;
+mod spool;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -246,3 +247,4 @@ pub(crate) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) use local::failed;
+pub(crate) use spool::Spooled;

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod chaos;
 pub mod clock;
 pub mod crash;
 pub mod memory;

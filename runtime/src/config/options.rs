@@ -13,7 +13,7 @@ use super::Defaults;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 19] = [
     "name",
     "checkpoint.location",
     "data.dir",
@@ -24,6 +24,7 @@ const KNOWN: [&str; 18] = [
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
     "min.epochs.to.retain",
+    "stage.outputs",
     "shutdown.timeout",
     "tasks.max",
     "exactly.once.support",
@@ -127,6 +128,7 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     let retain = section.value::<NonZeroU64>("min.epochs.to.retain", findings).map(NonZeroU64::get);
     set(&mut options.min_epochs_to_retain, retain);
     set(&mut options.shutdown_timeout, section.value::<Duration>("shutdown.timeout", findings));
+    set(&mut options.stage_outputs, section.value("stage.outputs", findings));
     set(&mut options.tasks_max, section.value("tasks.max", findings));
     let flush = section.parsed("on.end", findings, |text| match text.to_ascii_lowercase().as_str() {
         "keep" => Ok(false),

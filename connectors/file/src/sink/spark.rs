@@ -102,7 +102,11 @@ impl SparkLog {
             if let Some(outcome) = decided(self.held.as_ref(), epoch)? {
                 return Ok(outcome);
             }
-            self.folder.publish(files).await?;
+            if let Err(error) = self.folder.publish(files).await {
+                // Another owner may have done this epoch since, and removed what we had staged.
+                self.follow(news).await?;
+                return decided(self.held.as_ref(), epoch)?.ok_or(error);
+            }
             let lines = files.iter().map(|it| entry::line(&self.url, it)).collect::<Result<Vec<_>>>()?;
             let mut own = Epochs::default();
             files.iter().for_each(|it| own.add(self.writer, &it.name));
@@ -162,8 +166,10 @@ impl SparkLog {
         }
         loop {
             let path = self.path(self.next);
+            // The answer is as old as the question.
+            let asked_ms = self.clock.now_ms();
             let Some(bytes) = self.folder.get(&path).await? else {
-                self.looked_ms = self.clock.now_ms();
+                self.looked_ms = asked_ms;
                 return Ok(());
             };
             let mut epochs = Epochs::default();

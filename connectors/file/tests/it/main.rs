@@ -8,6 +8,7 @@ mod refused;
 mod sink_commit;
 mod sink_faults;
 mod sink_manifest;
+mod sink_pause;
 mod sink_refused;
 mod sink_suite;
 mod sink_support;

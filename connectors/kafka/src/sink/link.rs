@@ -116,22 +116,26 @@ impl Link {
         Ok(self.last)
     }
 
-    /// A place for the rows of a task. Another attempt, or a task that begins anew, aborts what is open.
-    pub(crate) fn begin(&mut self, epoch: u64, attempt: AttemptId, task: u32) -> Result<Ticket> {
+    /// A place for the rows of a task. Another attempt, or a task that begins anew, aborts what is open. Nothing if a
+    /// producer has to be made first.
+    pub(crate) fn begin(&mut self, epoch: u64, attempt: AttemptId, task: u32) -> Result<Option<Ticket>> {
         self.not_fenced()?;
         if self.committed(epoch, attempt)?.is_some() {
-            return Ok(Ticket::Committed);
+            return Ok(Some(Ticket::Committed));
         }
         if let Some(open) = &mut self.open {
             if open.epoch == epoch && open.attempt == attempt && open.tasks.insert(task) {
-                return Ok(Ticket::Transaction(open.serial));
+                return Ok(Some(Ticket::Transaction(open.serial)));
             }
             self.abort()?;
+        }
+        if self.is_down() {
+            return Ok(None);
         }
         self.serial += 1;
         let serial = self.serial;
         self.open = Some(Open { serial, epoch, attempt, tasks: [task].into(), rows: 0, since: None });
-        Ok(Ticket::Transaction(serial))
+        Ok(Some(Ticket::Transaction(serial)))
     }
 
     /// Produces records. Those that can't be records are given back; after any error the transaction is gone.
@@ -164,6 +168,7 @@ impl Link {
             (true, true) => {
                 let done = self.commit_open(Marker { epoch, attempt, rows });
                 done.map_err(|trouble| self.fail_commit(trouble))?;
+                self.part_if_disturbed();
             }
             (true, false) if rows > 0 => {
                 let text = format!("the {rows} rows of epoch {epoch} are in no open transaction: they must come again");
@@ -299,10 +304,17 @@ impl Link {
         match producer.abort(deadline) {
             Ok(()) => {
                 self.open = None;
+                self.part_if_disturbed();
                 Ok(())
             }
             Err(trouble) => Err(self.down(trouble)),
         }
+    }
+
+    /// A second copy of the request that has ended a transaction would end the next one half way, since both have the
+    /// same number at the brokers. A new producer has another number.
+    fn part_if_disturbed(&mut self) {
+        self.producer.take_if(|it| it.is_disturbed());
     }
 
     /// After an error while rows are written: aborts at once, so that readers don't wait. The producer is not used

@@ -1,5 +1,6 @@
 //! The producer: what it tells on the side, and its blocking calls in slices, so that a query that stops waits for none.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ pub(crate) struct Failure {
 pub(crate) struct Events {
     client: ClientEvents,
     failed: Mutex<Option<Failure>>,
+    disturbed: AtomicBool,
 }
 
 impl ClientContext for Events {
@@ -42,6 +44,7 @@ impl ClientContext for Events {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.disturbed.store(true, Ordering::Relaxed);
         self.client.error(error, reason);
     }
 }
@@ -173,6 +176,15 @@ impl Producer {
     /// True if it will never write again.
     pub(crate) fn is_dead(&self) -> bool {
         self.native.client().fatal_error().is_some()
+    }
+
+    /// True if a connection was lost or a request was not answered: then a request to end a transaction may have been
+    /// sent twice, and the copy may still be on its way.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        for _ in 0..8 {
+            self.serve();
+        }
+        self.native.context().disturbed.load(Ordering::Relaxed)
     }
 
     /// Why nothing can be written any more.

@@ -139,6 +139,8 @@ async fn a_foreign_open_transaction_is_waited_for_and_never_taken_for_absence() 
     // Committed behind it: a reader of committed records does not see this marker yet.
     step(&sink, &epoch(1, 1, 0), &numbers(5..10)).await.unwrap();
     drop(sink);
+    let naive = read(broker, &bench.markers).into_values().flatten().next_back().unwrap().1.unwrap();
+    assert!(naive.contains("\"epoch\":0,"), "who reads to the end of what is stable finds an older one: {naive}");
     let begun = Instant::now();
     let error = bench.open().await.err().expect("nobody can tell yet");
     assert_eq!(error.kind(), ErrorKind::Transient, "{error}");

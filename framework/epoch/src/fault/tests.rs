@@ -33,7 +33,7 @@ fn wrong_texts_are_refused() {
         assert_eq!(error.kind(), ErrorKind::Config, "{text}");
     }
     let text = Faults::default().arm("nowhere=crash").unwrap_err().to_string();
-    assert!(text.starts_with("fault point 'nowhere': expected one of plan, run, record.write"), "{text}");
+    assert!(text.starts_with("fault point 'nowhere': expected one of plan, run, prepare, stage.write"), "{text}");
 }
 
 #[test]

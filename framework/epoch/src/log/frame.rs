@@ -1,13 +1,17 @@
-//! The frame of our binary files: magic, format version, then two sections, each with its length and checksum.
+//! The frame of our binary files: magic, format version, then sections, each with its length and checksum.
 //!
 //! ```text
-//! 8 bytes magic · u32 version · { u64 length · u32 CRC-32 of length and bytes · bytes } × 2      little endian
+//! version 2   8 bytes magic · u32 version · u32 sections · { u64 length · u32 CRC-32 of length and bytes · bytes } × n
+//! version 1   8 bytes magic · u32 version ·                { … } × 2                             all little endian
 //! ```
+//! Version 1 is still read.
 
 use tidegate_api::{Error, Result};
 
 /// The newest format that this program reads, and the one that it writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The format with two sections, and no count of them.
+const TWO_SECTIONS: u32 = 1;
 const MAGIC_LEN: usize = 8;
 
 /// What a file holds.
@@ -17,6 +21,8 @@ pub(crate) enum Kind {
     Record,
     /// A state snapshot.
     Snapshot,
+    /// A point to go on from.
+    Branch,
 }
 
 impl Kind {
@@ -24,12 +30,34 @@ impl Kind {
         match self {
             Self::Record => b"TGEPOCH\n",
             Self::Snapshot => b"TGSTATE\n",
+            Self::Branch => b"TGBRNCH\n",
         }
     }
 }
 
-/// The bytes that stand before a section.
-pub(crate) fn prefix(section: &[u8]) -> [u8; 12] {
+/// A file to be written, but for its sections: the bytes that stand before each of them.
+pub(crate) struct Heads(Vec<Vec<u8>>);
+
+impl Heads {
+    pub(crate) fn new(kind: Kind, sections: &[&[u8]]) -> Self {
+        let mut heads: Vec<Vec<u8>> = sections.iter().map(|it| prefix(it).to_vec()).collect();
+        let count = u32::try_from(sections.len()).unwrap_or(u32::MAX);
+        let start = [&kind.magic()[..], &VERSION.to_le_bytes(), &count.to_le_bytes()].concat();
+        match heads.first_mut() {
+            Some(first) => first.splice(..0, start).for_each(drop),
+            None => heads.push(start),
+        }
+        Self(heads)
+    }
+
+    /// All bytes of the file, in order.
+    pub(crate) fn with<'a>(&'a self, sections: &[&'a [u8]]) -> Vec<&'a [u8]> {
+        let bodies = sections.iter().copied().chain(std::iter::repeat(&[][..]));
+        self.0.iter().zip(bodies).flat_map(|(head, body)| [&head[..], body]).collect()
+    }
+}
+
+fn prefix(section: &[u8]) -> [u8; 12] {
     let length = (section.len() as u64).to_le_bytes();
     let crc = checksum(&length, section).to_le_bytes();
     let mut prefix = [0; 12];
@@ -38,32 +66,39 @@ pub(crate) fn prefix(section: &[u8]) -> [u8; 12] {
     prefix
 }
 
-/// The first bytes of a file.
-pub(crate) fn start(kind: Kind) -> [u8; 12] {
-    let mut start = [0; 12];
-    start[..8].copy_from_slice(kind.magic());
-    start[8..].copy_from_slice(&VERSION.to_le_bytes());
-    start
-}
-
-/// The two sections of a file, checked.
-pub(crate) fn open(kind: Kind, bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+/// The sections of a file, checked.
+pub(crate) fn open(kind: Kind, bytes: &[u8]) -> Result<Vec<&[u8]>> {
     let (magic, rest) = take(bytes, MAGIC_LEN)?;
     if magic != kind.magic() {
         return Err(damaged("its first bytes are not those of this kind of file"));
     }
     let (version, rest) = take(rest, 4)?;
-    match u32::from_le_bytes(fixed(version)?) {
-        VERSION => {}
-        found => {
-            return Err(Error::config(format!(
-                "found format version {found}, expected {VERSION}: it is newer or damaged"
-            )));
+    let (count, mut rest) = match u32::from_le_bytes(fixed(version)?) {
+        VERSION => {
+            let (count, rest) = take(rest, 4)?;
+            (u32::from_le_bytes(fixed(count)?), rest)
         }
+        TWO_SECTIONS => (2, rest),
+        found => {
+            let text = format!("found format version {found}, expected at most {VERSION}: it is newer or damaged");
+            return Err(Error::config(text));
+        }
+    };
+    let mut sections = Vec::new();
+    for _ in 0..count {
+        let (found, after) = section(rest)?;
+        sections.push(found);
+        rest = after;
     }
-    let (header, rest) = section(rest)?;
-    let (body, rest) = section(rest)?;
-    if rest.is_empty() { Ok((header, body)) } else { Err(damaged("it goes on after its end")) }
+    if rest.is_empty() { Ok(sections) } else { Err(damaged("it goes on after its end")) }
+}
+
+/// The header and the body of a file that has no more sections.
+pub(crate) fn open_two(kind: Kind, bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    match open(kind, bytes)?.as_slice() {
+        [header, body] => Ok((header, body)),
+        other => Err(damaged(&format!("it has {} sections, expected 2", other.len()))),
+    }
 }
 
 fn section(bytes: &[u8]) -> Result<(&[u8], &[u8])> {

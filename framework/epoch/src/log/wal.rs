@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow_buffer::Buffer;
 use tidegate_api::{AttemptId, Error, Result};
 
 use crate::fault::Point;
@@ -23,11 +24,12 @@ impl Wal {
         Self { store }
     }
 
-    /// Makes a record and its state delta durable: on a local disk two fsyncs, of the file and of the folder; else one put.
-    pub(crate) async fn append(&self, record: &Record, delta: &[u8]) -> Result<()> {
+    /// Makes a record, its state delta and what it stages durable: on a local disk two fsyncs, of the file and of the
+    /// folder; else one put.
+    pub(crate) async fn append(&self, record: &Record, delta: &[u8], staged: &[Buffer]) -> Result<()> {
         let header = serde_json::to_vec(record).map_err(|e| Error::internal("record").because(e))?;
-        let parts: [&[u8]; 5] =
-            [&frame::start(Kind::Record), &frame::prefix(&header), &header, &frame::prefix(delta), delta];
+        let sections: Vec<&[u8]> = [&header[..], delta].into_iter().chain(staged.iter().map(|it| &**it)).collect();
+        let heads = frame::Heads::new(Kind::Record, &sections);
         let marks = Marks {
             epoch: record.epoch(),
             write: Some(Point::RecordWrite),
@@ -35,7 +37,7 @@ impl Wal {
             rename: Some(Point::RecordRename),
             dirsync: Some(Point::RecordDirsync),
         };
-        self.store.write(&key(record.epoch(), record.attempt), &parts, &marks).await
+        self.store.write(&key(record.epoch(), record.attempt), &heads.with(&sections), &marks).await
     }
 
     /// Which attempts at which epochs are there.
@@ -51,19 +53,27 @@ impl Wal {
 
     /// A record with its state delta, whole; an error names the file.
     pub(crate) async fn read(&self, epoch: u64, attempt: AttemptId) -> Result<(Record, Vec<u8>)> {
+        self.read_staged(epoch, attempt).await.map(|(record, delta, _)| (record, delta))
+    }
+
+    /// A record with its state delta and the sections that it stages, whole; an error names the file.
+    pub(crate) async fn read_staged(&self, epoch: u64, attempt: AttemptId) -> Result<(Record, Vec<u8>, Vec<Buffer>)> {
         let key = key(epoch, attempt);
         let named = |e: Error| e.within(self.store.name(&key));
         let missing = || Error::config(format!("{} is missing: the log has a gap", self.store.name(&key)));
         let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
-        let (header, delta) = frame::open(Kind::Record, &bytes).map_err(named)?;
+        let sections = frame::open(Kind::Record, &bytes).map_err(named)?;
+        let [header, delta, staged @ ..] = sections.as_slice() else {
+            return Err(named(Error::config("the file is damaged: it has no state delta")));
+        };
         let damaged = |e| named(Error::config("the file is damaged: its header does not parse").because(e));
         let record: Record = serde_json::from_slice(header).map_err(damaged)?;
         if (record.epoch(), record.attempt) != (epoch, attempt) {
             let found = file_name(record.epoch(), record.attempt);
             return Err(named(Error::config(format!("the file is damaged: it holds record {found}"))));
         }
-        record.manifest.check(delta).map_err(named)?;
-        Ok((record, delta.to_vec()))
+        record.manifest.check(delta, staged).map_err(named)?;
+        Ok((record, delta.to_vec(), staged.iter().map(|it| Buffer::from(*it)).collect()))
     }
 
     /// The records of epochs before `oldest`.

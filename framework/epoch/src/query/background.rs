@@ -46,6 +46,7 @@ impl Query {
     /// As the background work, unless it is tried again later.
     pub async fn settle(&mut self) -> Result<()> {
         while self.maintenance.join_next().await.is_some() {}
+        self.staged.settle().await;
         let done = self.snapshots.wait().await?;
         self.forget(done).await;
         Ok(())
@@ -59,7 +60,7 @@ impl Query {
             self.snapshots.begin(decided.record.outcome(), self.program.snapshot()?);
         }
         while self.maintenance.try_join_next().is_some() {}
-        if self.maintenance.is_empty() && decided.plan.epoch % MAINTENANCE_EPOCHS == MAINTENANCE_EPOCHS - 1 {
+        if self.maintenance.is_empty() && decided.record.epoch() % MAINTENANCE_EPOCHS == MAINTENANCE_EPOCHS - 1 {
             self.maintenance.spawn(self.sinks.maintenance(MAINTENANCE_BUDGET));
         }
         Ok(())
@@ -105,7 +106,7 @@ impl Query {
             triggered_ms: now_ms,
             previous_ms: self.triggered_ms,
             took: self.clock.monotonic().saturating_sub(began),
-            plan: &decided.plan,
+            plan: &decided.record.plan,
             next_watermark_ms: self.watermark.current(),
             numbers: &decided.numbers,
             timings,
@@ -118,7 +119,7 @@ impl Query {
         let progress = facts.progress();
         self.triggered_ms = Some(now_ms);
         self.told_ms = self.clock.now_ms();
-        self.handle.set_status("Waiting for next trigger", decided.plan.has_data(), false);
+        self.handle.set_status("Waiting for next trigger", decided.record.plan.has_data(), false);
         self.listeners.iter().for_each(|it| it(&progress));
         self.handle.add(Arc::new(progress.clone()));
         Box::new(progress)

@@ -50,6 +50,9 @@ pub struct QuerySettings {
     pub flush_on_end: bool,
     /// Splits to aim at for each source.
     pub tasks: usize,
+    /// Of several atomic sinks each gets the same rows even if the epoch is cut short (`stage.outputs`). False saves the
+    /// space and time that staging them costs.
+    pub stage_outputs: bool,
 }
 
 impl Default for QuerySettings {
@@ -62,6 +65,7 @@ impl Default for QuerySettings {
             shutdown_timeout: Duration::from_secs(30),
             flush_on_end: false,
             tasks: 1,
+            stage_outputs: true,
         }
     }
 }

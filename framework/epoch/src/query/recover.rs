@@ -1,14 +1,15 @@
 //! The start: what was pending is finished by its log, what was decided is gone on from.
 
-use tidegate_api::{Error, Result};
+use tidegate_api::{AttemptId, Error, Result};
 use tokio::task::JoinSet;
 
-use super::{Life, Query, QueryParts};
+use super::{Decided, Life, Query, QueryParts, StagedFiles};
 use crate::checkpoint::Checkpoint;
+use crate::fault::Point;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
 use crate::progress::{QueryProgress, Timings};
-use crate::recovery::{Chain, Newest, about, refuse_ahead};
+use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
 use crate::retry::Retry;
 use crate::sink_task::Sinks;
 use crate::snapshot::Snapshots;
@@ -24,9 +25,12 @@ impl Query {
     pub fn new(checkpoint: Checkpoint, parts: QueryParts) -> Result<Self> {
         let QueryParts { name, sources, sinks, program, settings, clock, digest, listeners } = parts;
         let faults = checkpoint.store.faults.clone();
+        let sources = Sources::new(sources, settings.tasks)?;
+        let mut sinks = Sinks::new(sinks, checkpoint.store.clone())?;
+        sinks.choose_ways(sources.are_replayable(), settings.stage_outputs);
         Ok(Self {
-            sources: Sources::new(sources, settings.tasks)?,
-            sinks: Sinks::new(sinks, faults.clone())?,
+            sources,
+            sinks,
             watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
@@ -36,9 +40,12 @@ impl Query {
             frozen: false,
             commit: None,
             last: None,
+            next: 0,
+            delivered: None,
             triggered_ms: None,
             told_ms: clock.now_ms(),
             maintenance: JoinSet::new(),
+            staged: StagedFiles::default(),
             program,
             settings,
             clock,
@@ -60,6 +67,11 @@ impl Query {
         self.snapshots.least_epochs = epochs.max(1);
     }
 
+    /// Changes how many bytes of one sink's rows stay in memory (8 MiB), and in the record if they are staged.
+    pub fn set_stage_memory(&mut self, bytes: usize) {
+        self.sinks.stage_memory = bytes;
+    }
+
     /// Recovers: loads the state, and finishes the epoch that was pending, whose progress it returns.
     ///
     /// # Errors
@@ -75,44 +87,81 @@ impl Query {
 
     async fn recover(&mut self) -> Result<Option<Box<QueryProgress>>> {
         self.sources.take_indices(&self.checkpoint).await?;
-        let Some(newest) = Newest::read(&self.checkpoint).await? else {
-            for sink in self.sinks.open(self.checkpoint.query_id()).await? {
-                refuse_ahead(&sink, None)?;
+        let newest = Newest::read(&self.checkpoint).await?;
+        let branch = self.checkpoint.branches.newest().await?;
+        let branch = branch.filter(|it| newest.as_ref().is_none_or(|newest| newest.epoch() < it.next));
+        let finished = match (branch, newest) {
+            (Some(branch), _) => self.go_on_from_branch(branch).await.map(|()| None),
+            (None, Some(newest)) => self.go_on_from_newest(newest).await,
+            (None, None) => {
+                for sink in self.sinks.open(self.checkpoint.query_id()).await? {
+                    refuse_ahead(&sink, None)?;
+                }
+                self.staged.take_over(&self.checkpoint, None).await.map(|()| None)
             }
-            self.sources.stand_at_start(self.retry).await?;
-            return Ok(None);
-        };
+        }?;
+        self.sources.stand_at_start(self.retry).await?;
+        Ok(finished)
+    }
+
+    async fn go_on_from_newest(&mut self, newest: Newest) -> Result<Option<Box<QueryProgress>>> {
         // What the files alone can refuse is refused before a sink is touched.
-        self.sources.check(&newest.record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
+        self.sources.check(&newest.record().plan).map_err(|e| e.within(about(&self.checkpoint)))?;
         let before = newest.state_before(&self.checkpoint).await?;
+        let after = newest.state_after(&self.checkpoint, before.as_ref()).await?;
+        let fits = match (self.restore(&after), &before) {
+            // A changed query may still run the epoch anew.
+            (Err(e), Some(before)) => self.restore(before).and(Err(e)),
+            (Err(e), None) => return Err(e),
+            (Ok(()), _) => Ok(()),
+        };
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
-        match newest.verdict(&stands)? {
-            Some(attempt) => {
-                let (record, delta) = self.checkpoint.wal.read(newest.record.epoch(), attempt).await?;
-                let chain = match before {
-                    Some(mut chain) => {
-                        chain.push(record.clone(), delta);
-                        chain
-                    }
-                    None => Chain::read(&self.checkpoint, Some(&record.outcome())).await?,
-                };
-                self.load(chain).await?;
+        let verdict = newest.verdict(&stands, &self.digest)?;
+        self.staged.take_over(&self.checkpoint, Some((newest.epoch(), verdict.attempt()))).await?;
+        match verdict {
+            Verdict::Decided(attempt) => {
+                if attempt == newest.record().attempt {
+                    fits?;
+                    self.loaded(&after).await?;
+                } else {
+                    let chosen = Commit { epoch: newest.epoch(), attempt, next_watermark_ms: None };
+                    self.load(&Chain::read(&self.checkpoint, Some(&chosen)).await?).await?;
+                }
+                let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
                 self.go_on_from(record).await?;
                 Ok(None)
             }
-            None => {
-                self.load(before.unwrap_or_default()).await?;
-                self.finish(newest.record).await.map(Some)
+            Verdict::Staged(attempt) => {
+                fits?;
+                self.finish_staged(newest.epoch(), attempt).await.map(Some)
+            }
+            Verdict::Pending(attempt) => {
+                let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
+                self.sources.check_all_there(&record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
+                self.load(&before.unwrap_or_default()).await?;
+                self.finish(record).await.map(Some)
             }
         }
     }
 
-    /// Sets the state, and completes Spark's files of the epochs that it is made of.
-    async fn load(&mut self, chain: Chain) -> Result<()> {
-        self.checkpoint.spark.complete(chain.records()).await?;
+    fn restore(&mut self, chain: &Chain) -> Result<()> {
+        chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
+    }
+
+    /// Sets the state.
+    pub(super) async fn load(&mut self, chain: &Chain) -> Result<()> {
+        self.restore(chain)?;
+        self.loaded(chain).await
+    }
+
+    /// The program has this state: completes Spark's files of the epochs that it is made of.
+    async fn loaded(&mut self, chain: &Chain) -> Result<()> {
+        if !self.checkpoint.store.is_remote() {
+            self.checkpoint.spark.complete(chain.records()).await?;
+        }
         let (epochs, bytes) = chain.weight();
         self.snapshots.count(epochs, bytes);
-        chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
+        Ok(())
     }
 
     /// The newest epoch is decided: the next one begins where it ends.
@@ -122,8 +171,9 @@ impl Query {
         let used = record.plan.watermark_ms.unwrap_or(0);
         let next = record.manifest.next_watermark_ms.unwrap_or(0);
         self.stand_at(record.plan.watermark_policy, used.max(next), Some(record.outcome()));
-        self.sources.stand_at_ends(&record.plan.sources);
+        self.sources.stand_at_ends(&record.plan);
         self.note_changes(&record.plan);
+        self.next = record.epoch() + 1;
         self.last = Some(record.plan);
         Ok(())
     }
@@ -132,8 +182,10 @@ impl Query {
     /// `once` the only one.
     async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
         let used = record.plan.watermark_ms.unwrap_or(0);
-        self.stand_at(record.plan.watermark_policy, used, record.commit);
+        self.stand_at(record.plan.watermark_policy, used, record.commit.clone());
         self.note_changes(&record.plan);
+        self.next = record.epoch();
+        self.sources.removed.clone_from(&record.plan.removed);
         let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
         self.turns.begin(now_ms);
         let progress = self.epoch(record.plan, now_ms, began, Timings::default()).await?;
@@ -141,8 +193,30 @@ impl Query {
         Ok(progress)
     }
 
+    /// The newest epoch is pending and its outputs are staged: no operator runs, each sink gets what was staged for it. It
+    /// counts as a turn of the trigger too.
+    async fn finish_staged(&mut self, number: u64, attempt: AttemptId) -> Result<Box<QueryProgress>> {
+        let (record, _, sections) = self.checkpoint.wal.read_staged(number, attempt).await?;
+        let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
+        self.turns.begin(now_ms);
+        let synced = self.checkpoint.store.synced();
+        let mut timings = Timings::default();
+        let delivery = self.sinks.delivery(&record, &sections).await?;
+        let adopted = self.commit(&record, delivery).await?;
+        let record = adopted.unwrap_or(record);
+        timings.add("addBatch", self.clock.monotonic().saturating_sub(began));
+        self.write_commit(&record).await?;
+        self.faults.hit(Point::Seal, number)?;
+        self.load(&Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
+        self.go_on_from(record.clone()).await?;
+        let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0 };
+        let progress = self.tell(&decided, now_ms, began, &timings, synced);
+        self.turns.end(self.clock.now_ms(), true);
+        Ok(progress)
+    }
+
     /// The watermark goes on at the query's value; what each node had reached is not known any more.
-    fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
+    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
         self.watermark = Watermark::new(policy, self.program.watermarks(), query_ms);
         self.commit = commit;
     }

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tidegate_api::{DynWriter, Rejected, Result};
 
-use super::{Output, Outputs};
+use super::Outputs;
+use super::outputs::{Output, Target};
 
 /// The rows that a program wrote, by sink.
 #[derive(Clone, Debug, Default)]
@@ -47,9 +48,8 @@ impl Outputs {
         let rows = Collected(Arc::new(Mutex::new(vec![Vec::new(); sinks])));
         let output = |at: usize| Output {
             name: format!("{at}").into(),
-            writer: Some(Box::new(Collector { at, rows: rows.clone() })),
+            target: Target::Writer(Box::new(Collector { at, rows: rows.clone() })),
             best_effort: false,
-            error: None,
             rows: 0,
         };
         (Self { outputs: (0..sinks).map(output).collect() }, rows)

@@ -1,129 +1,155 @@
-//! The two phases: all sinks prepare, then all commit; what was prepared is committed by the same parts until it is
-//! known to be visible.
+//! The second phase: each sink shows the epoch, from what it prepared or from what waits for it. What was tried is tried
+//! again until the outcome is known; a sink that writes in one step repeats the whole step.
 
 use serde_json::Value;
-use tidegate_api::{AttemptId, CommitOutcome, Epoch, Error, ErrorKind, Result, SourcePosition};
+use tidegate_api::{AttemptId, CommitOutcome, Epoch, Error, ErrorKind, Result, SourcePosition, Staging};
 
-use super::{Outputs, Prepared, Sinks};
+use super::outputs::write;
+use super::staged::Ready;
+use super::{Delivery, Sinks};
 use crate::fault::Point;
 
 impl Sinks {
-    /// Makes the rows of all writers durable, none visible. If one fails, the parts of the others are dropped.
-    pub(crate) async fn prepare(&mut self, epoch: &Epoch, outputs: Outputs) -> Result<Prepared> {
-        let mut prepared = Prepared(Vec::with_capacity(self.tasks.len()));
-        for (task, output) in self.tasks.iter_mut().zip(outputs.outputs) {
-            let outcome = match (output.writer, output.error) {
-                (Some(writer), _) => writer.prepare().await.map(|part| Some(vec![part])),
-                (None, Some(error)) => Err(error),
-                (None, None) => Ok(None),
-            };
-            let part = match outcome {
-                Ok(part) => Ok(part),
-                Err(e) => task.tolerate(epoch, e).map(|()| None),
-            };
-            match part {
-                Ok(part) => prepared.0.push(part),
-                Err(e) => {
-                    self.abort(epoch, prepared).await;
-                    return Err(e);
-                }
-            }
-        }
-        Ok(prepared)
-    }
-
-    /// Drops what was prepared for an attempt that will not be committed.
-    pub(crate) async fn abort(&self, epoch: &Epoch, prepared: Prepared) {
-        if self.faults.crashed() {
-            return;
-        }
-        for (task, parts) in self.tasks.iter().zip(prepared.0) {
-            let Some(parts) = parts else { continue };
-            if let Err(error) = task.sink.abort(epoch, parts).await {
-                tracing::warn!(sink = %task.name, epoch = epoch.number, %error, "prepared rows can't be dropped");
-            }
-        }
-    }
-
-    /// Makes the epoch visible in all sinks, in order, best-effort ones last. Returns the attempt whose rows they show.
+    /// Makes the epoch visible in all sinks, in order, best-effort ones last. Stops at a sink that shows an attempt before
+    /// ours which has not been accepted, and returns it.
+    ///
+    /// # Errors
+    /// `Fenced` if a sink shows an attempt after ours; else as the sinks.
     pub(crate) async fn commit(
         &mut self,
         epoch: &Epoch,
-        prepared: Prepared,
+        delivery: &mut Delivery,
         positions: &[SourcePosition],
-    ) -> Result<AttemptId> {
-        let mut chosen = epoch.attempt;
-        let mut parts = prepared.0;
+    ) -> Result<Option<AttemptId>> {
         let (last, first): (Vec<_>, Vec<_>) = (0..self.tasks.len()).partition(|at| self.is_best_effort(*at));
         for at in first.into_iter().chain(last) {
-            let own = self.take_group(at, &mut parts);
-            if own.is_empty() {
+            let group = self.group(at, delivery);
+            if group.is_empty() {
                 continue;
             }
-            match self.commit_one(at, epoch, &own, positions).await {
-                Ok(Some(attempt)) if attempt > epoch.attempt => {
-                    let (number, ours) = (epoch.number, epoch.attempt);
-                    return Err(Error::fenced(format!("epoch {number}: attempt {attempt} is visible, ours is {ours}")));
+            match self.commit_group(&group, epoch, delivery, positions).await {
+                Ok(shown) => {
+                    if let Some(other) = self.note(&group, epoch, delivery, shown)? {
+                        return Ok(Some(other));
+                    }
                 }
-                // Of several attempts the first is the one that an earlier life went by, or would have.
-                Ok(attempt) => chosen = chosen.min(attempt.unwrap_or(chosen)),
                 Err(e) if self.faults.crashed() => return Err(e),
                 Err(e) => {
                     let Some(task) = self.tasks.get_mut(at) else { return Err(e) };
                     task.tolerate(epoch, e)?;
+                    delivery.give_up(at);
                 }
             }
         }
-        Ok(chosen)
+        Ok(None)
+    }
+
+    /// True if a sink that the epoch waits for has yet to show it.
+    pub(crate) fn waits_for(&self, delivery: &Delivery) -> bool {
+        (0..self.tasks.len()).any(|at| !self.is_best_effort(at) && delivery.is_open(at))
+    }
+
+    /// Writes down who shows the epoch; returns an attempt that has to be looked at first.
+    fn note(
+        &self,
+        group: &[usize],
+        epoch: &Epoch,
+        delivery: &mut Delivery,
+        shown: AttemptId,
+    ) -> Result<Option<AttemptId>> {
+        if shown > epoch.attempt {
+            let (number, ours) = (epoch.number, epoch.attempt);
+            return Err(Error::fenced(format!("epoch {number}: attempt {shown} is visible, ours is {ours}")));
+        }
+        for at in group {
+            if let Some(item) = delivery.items.get_mut(*at) {
+                item.shows = Some(shown);
+            }
+        }
+        Ok((shown != epoch.attempt && !delivery.accepted.contains(&shown)).then_some(shown))
     }
 
     fn is_best_effort(&self, at: usize) -> bool {
         self.tasks.get(at).is_some_and(|it| it.best_effort)
     }
 
-    /// The parts that one call on this sink commits: those of its whole group, if it is the group's first.
-    fn take_group(&self, at: usize, parts: &mut [Option<Vec<Value>>]) -> Vec<Value> {
+    /// The sinks that one call on sink `at` commits: those of its whole group that have not committed yet.
+    fn group(&self, at: usize, delivery: &Delivery) -> Vec<usize> {
+        let waits = |it: &usize| delivery.is_open(*it);
         let group = self.tasks.get(at).and_then(|it| it.sink.commit_group());
-        let mut own = Vec::new();
-        for (other, (task, part)) in self.tasks.iter().zip(parts.iter_mut()).enumerate() {
-            if other == at || (group.is_some() && task.sink.commit_group() == group) {
-                own.extend(part.take().unwrap_or_default());
-            }
+        let same = |it: &usize| {
+            *it == at || (group.is_some() && self.tasks.get(*it).is_some_and(|it| it.sink.commit_group() == group))
+        };
+        if !waits(&at) {
+            return Vec::new();
         }
-        own
+        (0..self.tasks.len()).filter(same).filter(waits).collect()
     }
 
     /// Commits until the outcome is known. A best-effort sink gets one try: it must not delay the others.
-    async fn commit_one(
+    async fn commit_group(
         &self,
-        at: usize,
+        group: &[usize],
         epoch: &Epoch,
-        parts: &[Value],
+        delivery: &mut Delivery,
         positions: &[SourcePosition],
-    ) -> Result<Option<AttemptId>> {
-        let Some(task) = self.tasks.get(at) else { return Err(Error::internal(format!("no sink number {at}"))) };
+    ) -> Result<AttemptId> {
+        let first = group.first().and_then(|at| self.tasks.get(*at));
+        let Some(task) = first else { return Err(Error::internal("a group of no sinks")) };
         let mut n = 0;
         loop {
             n += 1;
             let outcome = async {
+                let parts = self.parts(group, epoch, delivery).await?;
                 self.faults.hit(Point::CommitBefore, epoch.number)?;
-                let outcome = task.sink.commit(epoch, parts.to_vec(), positions).await?;
+                let outcome = task.sink.commit(epoch, parts, positions).await?;
                 self.faults.hit(Point::CommitAfter, epoch.number)?;
                 Ok::<_, Error>(outcome)
             };
             match outcome.await {
-                Ok(CommitOutcome::Committed) => return Ok(Some(epoch.attempt)),
+                Ok(CommitOutcome::Committed) => return Ok(epoch.attempt),
                 // A best-effort sink has no say in which attempt the state is of.
-                Ok(CommitOutcome::AlreadyCommitted { .. }) if task.best_effort => return Ok(None),
-                Ok(CommitOutcome::AlreadyCommitted { attempt }) => return Ok(attempt),
+                Ok(CommitOutcome::AlreadyCommitted { .. }) if task.best_effort => return Ok(epoch.attempt),
+                Ok(CommitOutcome::AlreadyCommitted { attempt }) => return Ok(attempt.unwrap_or(epoch.attempt)),
                 Err(error) if error.kind() == ErrorKind::Transient && !task.best_effort => {
                     tracing::warn!(sink = %task.name, epoch = epoch.number, attempt = n, %error, "a commit is not known to have worked");
                     if !self.retry.wait(n).await {
                         return Err(error.within(format!("commit of epoch {}", epoch.number)));
                     }
+                    self.faults.hit(Point::Retry, epoch.number)?;
                 }
                 Err(e) => return Err(e.within(format!("commit of epoch {}", epoch.number))),
             }
         }
+    }
+
+    /// What a group commits. Sinks whose rows wait are written now; their parts are kept only where they may be committed
+    /// again.
+    async fn parts(&self, group: &[usize], epoch: &Epoch, delivery: &mut Delivery) -> Result<Vec<Value>> {
+        let mut parts = Vec::new();
+        for at in group {
+            let (Some(task), Some(item)) = (self.tasks.get(*at), delivery.items.get_mut(*at)) else { continue };
+            let part = match &item.ready {
+                Ready::Nothing => continue,
+                Ready::Parts(own) => {
+                    parts.extend(own.iter().cloned());
+                    continue;
+                }
+                Ready::Rows(stage) => {
+                    self.faults.hit(Point::CommitStaged, epoch.number)?;
+                    let mut writer = task.sink.writer(epoch, 0).await?;
+                    let mut rows = stage.read()?;
+                    while let Some(batch) = rows.next()? {
+                        write(writer.as_mut(), batch).await?;
+                    }
+                    writer.prepare().await?
+                }
+            };
+            if task.sink.staging() != Staging::Rows {
+                item.ready = Ready::Parts(vec![part.clone()]);
+            }
+            parts.push(part);
+        }
+        Ok(parts)
     }
 }

@@ -1,8 +1,12 @@
 use std::sync::Mutex;
 
 use super::*;
+use arrow_array::RecordBatch;
 use serde_json::json;
-use tidegate_api::{CommitOutcome, Guarantee, Rejected, Sink, SinkWriter, SourcePosition, async_trait};
+use tidegate_api::{
+    AttemptId, CommitOutcome, Guarantee, Rejected, Sink, SinkWriter, SourcePosition, SystemClock, async_trait,
+};
+use tidegate_storage::Location;
 
 /// Remembers the parts of its commits.
 struct Grouped {
@@ -61,12 +65,20 @@ async fn commit(specs: &[Spec]) -> (Result<AttemptId>, Vec<String>) {
         mode: OutputMode::Append,
         best_effort: false,
     };
-    let mut sinks = Sinks::new(specs.iter().map(part).collect(), Faults::default()).unwrap();
+    let folder = Location::at(&std::env::temp_dir()).unwrap();
+    let store = Arc::new(Store::new(folder, Arc::new(SystemClock::default()), Faults::default()));
+    let mut sinks = Sinks::new(specs.iter().map(part).collect(), store).unwrap();
     let attempt = "2.0".parse().unwrap();
     let epoch = Epoch { number: 1, attempt, time_ms: 0, write_time_us: 0, watermark_ms: None };
-    let outputs = sinks.writers(&epoch).await.unwrap();
-    let prepared = sinks.prepare(&epoch, outputs).await.unwrap();
-    let chosen = sinks.commit(&epoch, prepared, &[]).await;
+    let outputs = sinks.outputs(&epoch).await.unwrap();
+    let mut delivery = sinks.prepare(&epoch, outputs).await.unwrap();
+    let chosen = loop {
+        match sinks.commit(&epoch, &mut delivery, &[]).await {
+            Ok(Some(other)) => delivery.accepted.push(other),
+            Ok(None) => break Ok(delivery.accepted.iter().copied().fold(attempt, AttemptId::min)),
+            Err(e) => break Err(e),
+        }
+    };
     let seen = seen.lock().unwrap().clone();
     (chosen, seen)
 }

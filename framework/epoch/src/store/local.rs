@@ -75,6 +75,18 @@ impl LocalStore {
         }
     }
 
+    pub(super) fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    /// Makes a file durable that has been written in its place.
+    pub(super) fn sync_in_place(&self, key: &str) -> Result<()> {
+        let path = self.root.join(key);
+        let file = File::open(&path).map_err(|e| failed("open", &path, e))?;
+        self.sync(&file, &path)?;
+        self.sync_folder(path.parent().unwrap_or(&self.root))
+    }
+
     /// Removes the temporary file of a write that failed, unless the process is as good as dead.
     fn tidy(&self, temp: &Path, written: Result<()>) -> Result<()> {
         if written.is_err() && !self.faults.crashed() {

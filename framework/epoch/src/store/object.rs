@@ -17,7 +17,7 @@ const TRIES: u32 = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 pub(super) struct RemoteStore {
-    location: Location,
+    pub(super) location: Location,
     faults: Faults,
     meter: Arc<Meter>,
 }
@@ -27,7 +27,7 @@ impl RemoteStore {
         Self { location, faults, meter }
     }
 
-    fn store(&self) -> &dyn ObjectStore {
+    pub(super) fn store(&self) -> &dyn ObjectStore {
         self.location.store().as_ref()
     }
 

@@ -23,13 +23,14 @@ async fn a_failed_prepare_drops_what_the_others_prepared() {
     let mut world = World::new();
     world.stores.push(("second", Store::default()));
     world.stores[1].1.fail_prepares(1);
+    world.settings.stage_outputs = false;
     let mut query = world.start().await.unwrap();
     world.feed().add(&[1, 21]);
     drain(&mut query).await.unwrap();
     assert_eq!(world.store().aborted(), [(0, "0.0".to_owned())]);
     assert_eq!(world.store().attempts()[0], (0, "0.1".to_owned()));
     assert_eq!(world.stores[1].1.rows(), model(&[1, 21]).0);
-    assert_eq!(world.list("state/wal")[..2], ["0.0.0", "0.0.1"]);
+    assert_eq!(world.list("state/wal")[0], "0.0.1", "what failed before its record leaves none");
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,6 +69,7 @@ async fn a_sink_that_stays_away_stops_the_query_and_the_next_start_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn the_state_is_that_of_the_attempt_that_the_sinks_show() {
     let mut world = World::new();
+    world.settings.stage_outputs = false;
     world.stores.push(("second", Store::default()));
     world.feed().add(&[1, 2, 21]);
     let faults = Faults::default();

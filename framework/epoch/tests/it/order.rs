@@ -18,8 +18,8 @@ async fn an_epoch_goes_in_order() {
         [
             "run 0 []",
             "prepare 0 [record offsets]",
-            "prepare 0 [record offsets]",
             "commit table 0 [record offsets]",
+            "prepare 0 [record offsets]",
             "commit second 0 [record offsets]",
         ]
     );
@@ -29,14 +29,16 @@ async fn an_epoch_goes_in_order() {
         [
             "plan",
             "run",
+            "prepare",
             "record.write",
             "record.fsync",
             "record.rename",
             "record.dirsync",
-            "prepare",
             "ownership",
+            "commit.staged",
             "commit.before",
             "commit.after",
+            "commit.staged",
             "commit.before",
             "commit.after",
             "commits_file",

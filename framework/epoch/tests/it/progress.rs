@@ -25,7 +25,7 @@ async fn an_epochs_progress_is_sparks_json_on_one_line() {
             r#""stateOperators":[{{"operatorName":"stateStoreSave","numRowsTotal":2,"numRowsUpdated":2,"#,
             r#""allUpdatesTimeMs":0,"numRowsRemoved":0,"allRemovalsTimeMs":0,"commitTimeMs":0,"memoryUsedBytes":0,"#,
             r#""numRowsDroppedByWatermark":0,"numShufflePartitions":1,"numStateStoreInstances":1,"#,
-            r#""customMetrics":{{"fsyncTimeMs":0,"fsyncs":2}}}}],"#,
+            r#""customMetrics":{{"epochTimeUs":0,"fsyncTimeMs":0,"fsyncTimeUs":0,"fsyncs":2}}}}],"#,
             r#""sources":[{{"description":"numbers","startOffset":0,"endOffset":3,"latestOffset":3,"numInputRows":3,"#,
             r#""inputRowsPerSecond":0.0,"processedRowsPerSecond":3000.0}}],"#,
             r#""sink":{{"description":"table table (append)","numOutputRows":0}}}}"#,

@@ -81,7 +81,7 @@ async fn once_finishes_what_is_pending_and_that_is_its_epoch() {
     let world = world(Trigger::Once);
     world.feed().add(&[1]);
     let faults = tidegate_epoch::Faults::default();
-    faults.arm("prepare=crash").unwrap();
+    faults.arm("ownership=crash").unwrap();
     let mut query = world.start_with(&faults).await.unwrap();
     query.step().await.unwrap_err();
     drop(query);

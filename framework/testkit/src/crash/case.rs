@@ -80,7 +80,9 @@ pub(super) async fn all(setup: &CrashSetup) -> Result<Vec<Case>> {
         }
         for fault in &setup.faults {
             let case = Case { first: Shot { point, nth, fault: *fault }, epoch, second: None };
-            cases.push(case);
+            if !setup.two_deep || setup.every == 1 {
+                cases.push(case);
+            }
             if !setup.two_deep {
                 continue;
             }

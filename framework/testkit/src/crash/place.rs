@@ -1,6 +1,6 @@
 //! Where the checkpoint of a case lies.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +19,10 @@ use crate::store::{FlakyPlan, FlakyStore};
 pub enum Place {
     /// In an object store in memory.
     Memory,
-    /// On the local disk.
+    /// On the local disk, in a folder of its own for each case.
     Disk,
+    /// On the local disk, in this folder, for a single case.
+    At(PathBuf),
     /// In an object store whose requests go wrong at random, from this seed.
     Flaky(u64),
 }
@@ -39,6 +41,7 @@ impl Ground {
         let folder = if with_folder || *place == Place::Disk { Some(folder()?) } else { None };
         let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let (location, files, flaky) = match (place, &folder) {
+            (Place::At(folder), _) => (Location::at(folder)?, Files::Disk(folder.clone()), None),
             (Place::Disk, Some(folder)) => {
                 let path = folder.path().join("checkpoint");
                 (Location::at(&path)?, Files::Disk(path), None)
@@ -58,7 +61,7 @@ impl Ground {
     }
 
     /// An empty folder for the outside system of a sink.
-    pub(crate) fn folder(&self, name: &str) -> Result<std::path::PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> Result<PathBuf> {
         let root = self.folder.as_ref().ok_or_else(|| Error::internal("the case has no folder"))?;
         let own = root.path().join(name);
         std::fs::create_dir(&own).map_err(|e| Error::internal(own.display().to_string()).because(e))?;

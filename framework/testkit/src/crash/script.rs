@@ -10,23 +10,28 @@ use tidegate_api::{Error, Result};
 use super::ProgramKind;
 
 /// Event time in seconds, and a word.
-type Row = (i64, String);
+pub(crate) type Row = (i64, String);
 
-/// What comes, feed by feed: for each source an add, which may be without rows, or nothing.
+/// For each source an add, which may be without rows, or nothing.
+pub(crate) type Feed = Vec<Option<Vec<Row>>>;
+
+/// What comes, feed by feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Script {
-    pub(crate) feeds: Vec<Vec<Option<Vec<Row>>>>,
+    pub(crate) feeds: Vec<Feed>,
+    /// How many feeds come at once from each on; one, where nothing is said.
+    pub(crate) at_once: Vec<usize>,
 }
 
 impl Script {
     /// The script of the matrix, one epoch a feed if nothing goes wrong. Windows close, rows come late, one add is empty,
     /// and the last two show what became of those before.
     pub(crate) fn of(kind: ProgramKind) -> Self {
-        let feeds: Vec<Vec<Option<Vec<Row>>>> = match kind {
+        let feeds: Vec<Feed> = match kind {
             ProgramKind::Join => LEFT.iter().zip(RIGHT).map(|(left, right)| vec![rows(*left), rows(right)]).collect(),
             _ => LEFT.iter().map(|it| vec![Some(rows(*it).unwrap_or_default())]).collect(),
         };
-        Self { feeds }
+        Self { feeds, at_once: Vec::new() }
     }
 
     pub(crate) fn sources(&self) -> usize {

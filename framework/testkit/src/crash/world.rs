@@ -16,7 +16,7 @@ use super::mistake::{self, Memory, Planted};
 use super::place::Ground;
 use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
-use super::{CrashSetup, SinkUnder};
+use super::{CrashSetup, ProgramKind, SinkUnder};
 use crate::clock::ManualClock;
 use crate::memory::MemoryInput;
 use crate::suite::{SinkBench, sorted_lines};
@@ -56,6 +56,10 @@ pub(crate) struct World {
     /// How much an epoch may read of a source.
     pub(crate) limit: ReadLimit,
     pub(crate) settings: QuerySettings,
+    /// How far the time of day is set back between two lives.
+    pub(crate) set_back: Duration,
+    /// How many epochs a second owner commits before the first goes on.
+    pub(crate) meanwhile: usize,
     inputs: Vec<MemoryInput>,
     benches: Vec<Box<dyn SinkBench>>,
     memory: Memory,
@@ -71,6 +75,8 @@ struct Shared {
     /// Of the newest owner.
     probe: Probe,
     wrong: Vec<String>,
+    /// What happened, if somebody wants to know.
+    story: Option<Vec<String>>,
 }
 
 impl World {
@@ -97,6 +103,8 @@ impl World {
             clock: Arc::new(ManualClock::new(1_000_000)),
             limit: ReadLimit::NONE,
             settings: QuerySettings { min_epochs_to_retain: 2, ..QuerySettings::default() },
+            set_back: Duration::from_secs(3),
+            meanwhile: 2,
             benches,
             memory: Memory::default(),
             acted: AtomicBool::new(false),
@@ -119,6 +127,8 @@ impl World {
 
     /// Runs epochs of these ends, at these times, without faults.
     pub(crate) async fn run_cut(&self, cut: &[(Vec<u64>, i64)]) -> Result<()> {
+        // It may have been set back before the first epoch.
+        self.clock.set_back(Duration::from_secs(500));
         let mut life = self.start(&Faults::default()).await?;
         for (epoch, (ends, time_ms)) in (0u64..).zip(cut) {
             for (source, (input, end)) in self.inputs.iter().zip(ends).enumerate() {
@@ -158,7 +168,9 @@ impl World {
         // A query may wait for its time; here it comes at once.
         for _ in 0..3 {
             match life.query.step().await? {
-                Step::Ran(_) => {
+                Step::Ran(ran) => {
+                    let (used, next) = (ran.watermark_ms.unwrap_or(0), ran.next_watermark_ms.unwrap_or(0));
+                    self.tell(|| format!("epoch {} ran, watermark {used} to {next}", ran.epoch));
                     self.after_step(life).await?;
                     return Ok(Turn::Ran);
                 }
@@ -187,20 +199,41 @@ impl World {
     /// Gives the sources what comes next; false if nothing does.
     pub(crate) fn feed(&self) -> Result<bool> {
         let at = self.shared().fed;
-        let Some(feed) = self.script.feeds.get(at) else { return Ok(false) };
-        for (source, input) in self.inputs.iter().enumerate() {
-            if feed.get(source).is_some_and(Option::is_some) {
-                input.add(self.script.add(source, input.adds())?)?;
+        let most = self.script.at_once.get(at).copied().unwrap_or(1).max(1);
+        let feeds = self.script.feeds.get(at..).unwrap_or_default();
+        for feed in feeds.iter().take(most) {
+            for (source, input) in self.inputs.iter().enumerate() {
+                if feed.get(source).is_some_and(Option::is_some) {
+                    input.add(self.script.add(source, input.adds())?)?;
+                }
             }
+            self.shared().fed += 1;
+            self.clock.advance(Duration::from_secs(1));
         }
-        self.shared().fed += 1;
-        self.clock.advance(Duration::from_secs(1));
-        Ok(true)
+        self.tell(|| format!("fed {}", feeds.len().min(most)));
+        Ok(!feeds.is_empty())
+    }
+
+    /// From now on remembers what happens.
+    pub(crate) fn listen(&self) {
+        self.shared().story = Some(Vec::new());
+    }
+
+    /// What happened since [`listen`](Self::listen).
+    pub(crate) fn story(&self) -> Vec<String> {
+        self.shared().story.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut self.shared().story {
+            story.push(line());
+        }
     }
 
     pub(crate) async fn start(&self, faults: &Faults) -> Result<Life> {
         let (life, mistake) = (self.shared().lives, self.setup.mistake);
         self.shared().lives += 1;
+        self.tell(|| format!("life {life} starts"));
         let mut options = CheckpointOptions::new(self.clock.clone());
         options.faults = faults.clone();
         options.check_ownership = self.setup.check_ownership;
@@ -214,16 +247,23 @@ impl World {
         let parts = QueryParts {
             name: "crash".into(),
             sources: self.sources(),
-            program: program(self.setup.program, sinks.len(), probe.clone(), planted)?,
+            program: program(self.setup.program, sinks.len(), life, probe.clone(), planted)?,
             sinks,
             settings: self.settings.clone(),
             clock: self.clock.clone(),
-            digest: "crash".to_owned(),
+            digest: if self.setup.program == ProgramKind::Changed {
+                format!("crash {life}")
+            } else {
+                "crash".to_owned()
+            },
             listeners: Vec::new(),
         };
         let mut query = Query::new(checkpoint, parts)?;
         query.set_retry(Retry { tries: 10, first: Duration::ZERO, most: Duration::ZERO });
         query.set_snapshot_interval(self.setup.snapshot_epochs);
+        if let Some(bytes) = self.setup.stage_memory {
+            query.set_stage_memory(bytes);
+        }
         query.start().await?;
         let mut life = Life { query };
         self.after_step(&mut life).await?;
@@ -275,6 +315,9 @@ impl World {
         }
         drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
         let restored = self.probed();
+        for name in self.ground.files.list("state/staged").await? {
+            self.wrong(format!("state/staged/{name} stays behind"));
+        }
         let shared = self.shared();
         Ok(Outcome { log: shared.log.decided()?, sinks, state, restored, wrong: shared.wrong.clone() })
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use futures::stream::BoxStream;
+use tidegate_storage::Location;
 use tidegate_storage::object_store::memory::InMemory;
 use tidegate_storage::object_store::path::Path;
-use tidegate_storage::Location;
 use tidegate_storage::object_store::*;
 use url::Url;
 

@@ -54,7 +54,9 @@ fn names_go_both_ways() {
         assert_eq!(file_of(sidecar).as_deref(), Some(key));
     }
     assert_eq!(file_of("sources/0/3"), None);
-    for key in ["state/wal/0.0.0", "offsets/1", "commits/1", "state/owner/3.beat", "state/owner", "state/staged/1.0.0.0"] {
+    for key in
+        ["state/wal/0.0.0", "offsets/1", "commits/1", "state/owner/3.beat", "state/owner", "state/staged/1.0.0.0"]
+    {
         assert!(!is_due(key), "{key}");
     }
 }

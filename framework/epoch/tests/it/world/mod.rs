@@ -10,19 +10,19 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use tidegate_api::{Clock, DynSource, ReadLimit, Result, async_trait};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QueryProgress, QuerySettings, Retry, SinkPart,
     SourcePart, Step,
 };
-use futures::TryStreamExt;
 use tidegate_storage::Location;
 use tidegate_storage::object_store::memory::InMemory;
 use tidegate_storage::object_store::path::Path as StorePath;
 use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
-pub(crate) use program::{DELAY_MS, Windows, model};
+pub(crate) use program::{DELAY_MS, Version, Windows, model};
 pub(crate) use sink::{Store, Table};
 pub(crate) use source::{Feed, Letters, Numbers};
 
@@ -93,6 +93,14 @@ pub(crate) struct World {
     pub(crate) limit: ReadLimit,
     /// Without one the program is stateless.
     pub(crate) windows: bool,
+    pub(crate) digest: &'static str,
+    /// The layout of the program's state, if not the usual one.
+    pub(crate) layout: Option<&'static str>,
+    pub(crate) version: Version,
+    /// How many bytes of an output stay in memory.
+    pub(crate) stage_memory: Option<usize>,
+    /// The sources can be read once only.
+    pub(crate) once: bool,
     /// Where the checkpoint lies, if not in the folder.
     pub(crate) place: Option<Location>,
     /// Takes the checkpoint from whoever has it.
@@ -124,6 +132,11 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 100, ..QuerySettings::default() },
             limit: ReadLimit::NONE,
             windows: true,
+            digest: "digest",
+            layout: None,
+            version: Version::default(),
+            stage_memory: None,
+            once: false,
             place: None,
             take_over: false,
             adopt: false,
@@ -182,7 +195,7 @@ impl World {
     pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let source = |(name, feed): &(&'static str, Feed)| SourcePart {
             name: (*name).into(),
-            source: Box::new(Numbers::new(feed.clone())),
+            source: Box::new(if self.once { Numbers::once(feed.clone()) } else { Numbers::new(feed.clone()) }),
             limit: self.limit,
         };
         self.build_with(self.checkpoint(faults).await?, self.feeds.iter().map(source).collect())
@@ -202,21 +215,26 @@ impl World {
             best_effort: store.is_best_effort(),
         };
         let nodes = if self.windows { self.feeds.iter().map(|(name, _)| *name).collect() } else { Vec::new() };
+        let program = Windows::new(nodes, self.stores.len(), self.events.clone());
+        let program = program.of(self.layout, self.version.clone());
         let mut query = Query::new(
             checkpoint,
             QueryParts {
                 name: "test".into(),
                 sources,
                 sinks: self.stores.iter().map(sink).collect(),
-                program: Box::new(Windows::new(nodes, self.stores.len(), self.events.clone())),
+                program: Box::new(program),
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),
-                digest: "digest".to_owned(),
+                digest: self.digest.to_owned(),
                 listeners: Vec::new(),
             },
         )?;
         query.set_retry(Retry { tries: 12, first: Duration::from_millis(1), most: Duration::from_millis(4) });
         query.set_snapshot_interval(2);
+        if let Some(bytes) = self.stage_memory {
+            query.set_stage_memory(bytes);
+        }
         Ok(query)
     }
 

@@ -7,7 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use tidegate_api::{
     AttemptId, CommitOutcome, Epoch, Error, Guarantee, RecordBatch, Rejected, Result, Sink, SinkWriter, SourcePosition,
-    WriterId, async_trait,
+    Staging, WriterId, async_trait,
 };
 
 use super::Events;
@@ -33,6 +33,15 @@ struct Inner {
     broken: bool,
     best_effort: bool,
     rejects: bool,
+    staging: Option<Staging>,
+    /// Each epoch is written over what is there, and the sink can't tell which it has.
+    piecemeal: bool,
+    opens: u32,
+    /// It can take back what it shows.
+    restores: bool,
+    failed_restores: u32,
+    /// Of a piecemeal sink: every write.
+    writes: Vec<(u64, AttemptId, Rows)>,
 }
 
 impl Store {
@@ -86,13 +95,48 @@ impl Store {
         self.with(|it| it.best_effort = true);
     }
 
+    pub(crate) fn opens(&self) -> u32 {
+        self.with(|it| it.opens)
+    }
+
+    /// From now on it takes back what it is asked to.
+    pub(crate) fn can_restore(&self) {
+        self.with(|it| it.restores = true);
+    }
+
+    pub(crate) fn fail_restores(&self, times: u32) {
+        self.with(|it| it.failed_restores = times);
+    }
+
+    pub(crate) fn with_staging(self, staging: Staging) -> Self {
+        self.with(|it| it.staging = Some(staging));
+        self
+    }
+
+    /// A sink that writes in one step, may stop in the middle of it, and can't tell what it has.
+    pub(crate) fn piecemeal() -> Self {
+        let store = Self::default().with_staging(Staging::Rows);
+        store.with(|it| it.piecemeal = true);
+        store
+    }
+
+    pub(crate) fn writes(&self) -> Vec<(u64, String, Rows)> {
+        self.with(|it| {
+            it.writes.iter().map(|(epoch, attempt, rows)| (*epoch, attempt.to_string(), rows.clone())).collect()
+        })
+    }
+
     pub(crate) fn is_best_effort(&self) -> bool {
         self.with(|it| it.best_effort)
     }
 
     /// As if this epoch had been committed by that attempt.
     pub(crate) fn pretend(&self, epoch: u64, attempt: &str) {
-        self.with(|it| it.shown.push((epoch, attempt.parse().unwrap(), Vec::new())));
+        self.pretend_rows(epoch, attempt, &[]);
+    }
+
+    pub(crate) fn pretend_rows(&self, epoch: u64, attempt: &str, rows: &[(i64, i64)]) {
+        self.with(|it| it.shown.push((epoch, attempt.parse().unwrap(), rows.to_vec())));
     }
 }
 
@@ -114,7 +158,11 @@ impl Sink for Table {
     type Writer = TableWriter;
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::Transactional
+        if self.store.with(|it| it.piecemeal) { Guarantee::Idempotent } else { Guarantee::Transactional }
+    }
+
+    fn staging(&self) -> Staging {
+        self.store.with(|it| it.staging).unwrap_or(Staging::None)
     }
 
     async fn open(&mut self, writer: &WriterId) -> Result<Option<(u64, AttemptId)>> {
@@ -123,8 +171,11 @@ impl Sink for Table {
             return Err(Error::config("the table is broken"));
         }
         Ok(self.store.with(|it| {
-            it.staged.clear();
-            it.shown.last().filter(|_| !it.forgets).map(|(epoch, attempt, _)| (*epoch, *attempt))
+            it.opens += 1;
+            if it.staging != Some(Staging::Committable) {
+                it.staged.clear();
+            }
+            it.shown.last().filter(|_| !it.forgets && !it.piecemeal).map(|(epoch, attempt, _)| (*epoch, *attempt))
         }))
     }
 
@@ -154,6 +205,13 @@ impl Sink for Table {
                 it.lost_requests -= 1;
                 return Err(Error::transient("the request was lost"));
             }
+            if it.piecemeal {
+                let rows: Rows = parts.iter().flat_map(|key| it.staged.remove(key).expect("prepared")).collect();
+                it.writes.push((epoch.number, epoch.attempt, rows.clone()));
+                it.shown.retain(|(number, ..)| *number != epoch.number);
+                it.shown.push((epoch.number, epoch.attempt, rows));
+                return Ok(CommitOutcome::Committed);
+            }
             let shown = it.shown.iter().find(|(number, ..)| *number == epoch.number).filter(|_| !it.forgets);
             if let Some((_, attempt, _)) = shown {
                 return Ok(CommitOutcome::AlreadyCommitted { attempt: Some(*attempt) });
@@ -165,6 +223,19 @@ impl Sink for Table {
                 return Err(Error::transient("the answer was lost"));
             }
             Ok(CommitOutcome::Committed)
+        })
+    }
+
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        self.store.with(|it| {
+            if it.failed_restores > 0 {
+                it.failed_restores -= 1;
+                return Err(Error::config("the table is locked"));
+            }
+            if it.restores {
+                it.shown.retain(|(epoch, ..)| through.is_some_and(|last| *epoch <= last));
+            }
+            Ok(it.restores)
         })
     }
 

@@ -21,6 +21,7 @@ struct Inner {
     forgotten: Option<u64>,
     failures: u32,
     plans: u32,
+    lost: bool,
 }
 
 impl Feed {
@@ -37,6 +38,15 @@ impl Feed {
         self.0.lock().unwrap().failures = times;
     }
 
+    /// From now on nothing can be read again; what was read is gone.
+    pub(crate) fn lose(&self) {
+        self.0.lock().unwrap().lost = true;
+    }
+
+    pub(crate) fn find_again(&self) {
+        self.0.lock().unwrap().lost = false;
+    }
+
     /// The last position that the query said it will not read again.
     pub(crate) fn forgotten(&self) -> Option<u64> {
         self.0.lock().unwrap().forgotten
@@ -50,11 +60,17 @@ impl Feed {
 pub(crate) struct Numbers {
     feed: Feed,
     frozen: Option<u64>,
+    replay: Replay,
 }
 
 impl Numbers {
     pub(crate) fn new(feed: Feed) -> Self {
-        Self { feed, frozen: None }
+        Self { feed, frozen: None, replay: Replay::Deterministic }
+    }
+
+    /// What it has can be read once.
+    pub(crate) fn once(feed: Feed) -> Self {
+        Self { feed, frozen: None, replay: Replay::None }
     }
 }
 
@@ -67,7 +83,7 @@ impl Source for Numbers {
     }
 
     fn replay(&self) -> Replay {
-        Replay::Deterministic
+        self.replay
     }
 
     fn describe(&self) -> String {
@@ -107,6 +123,9 @@ impl Source for Numbers {
     async fn read(&self, split: Split<u64>) -> Result<BatchStream> {
         let (start, end) = (split.range.start, split.range.end);
         let mut inner = self.feed.0.lock().unwrap();
+        if inner.lost {
+            return Err(Error::config("the rows are gone"));
+        }
         let values = Int64Array::from_iter_values((start..end).map(|it| inner.values[usize::try_from(it).unwrap()]));
         let batch = RecordBatch::try_new(self.payload().schema().clone(), vec![Arc::new(values)]);
         let mut items = vec![Ok(batch.unwrap())];

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tidegate_api::{Error, ErrorKind, Result};
 use tidegate_epoch::Faults;
@@ -44,26 +43,32 @@ pub(crate) enum End {
     Over(Result<()>),
 }
 
-/// A second owner has committed so many epochs when the first goes on.
-const MEANWHILE: usize = 2;
+/// More lives than this no run takes.
+const LIVES: usize = 40;
 
 impl World {
     /// Runs a case to its end.
     pub(crate) async fn run_case(self: Arc<Self>, case: &Case) -> Result<()> {
-        let mut shots: Vec<Shot> = [Some(case.first), case.second].into_iter().flatten().collect();
+        self.run_shots([Some(case.first), case.second].into_iter().flatten().collect()).await
+    }
+
+    /// Runs until all is read, whatever these faults do to it, one after the other.
+    pub(crate) async fn run_shots(self: Arc<Self>, mut shots: Vec<Shot>) -> Result<()> {
+        let mut patience = LIVES;
         let mut stopped: Vec<(Stopped, usize)> = Vec::new();
-        // A fault in each of the first two lives may end it; nothing may end the third.
         loop {
             let faults = Faults::default();
             let ended = match shots.iter().position(Shot::stops) {
                 // What comes after a stop comes to the second owner.
                 Some(at) => {
                     let end = self.live_till_stopped(&faults, shots.get(..=at).unwrap_or_default())?;
-                    let meanwhile = if shots.get(at).is_some_and(|it| it.fault == Fault::Stop) { MEANWHILE } else { 0 };
+                    let meanwhile =
+                        if shots.get(at).is_some_and(|it| it.fault == Fault::Stop) { self.meanwhile } else { 0 };
                     shots.drain(..faults.acted().min(shots.len()));
                     match end {
                         End::Over(ended) => ended,
                         End::Stopped(one) => {
+                            self.tell(|| "it stands still".to_owned());
                             stopped.push((one, meanwhile));
                             self.next_life().await?;
                             continue;
@@ -79,10 +84,16 @@ impl World {
                     ended
                 }
             };
-            let survived = faults.acted() == 0;
+            if let Err(e) = &ended {
+                self.tell(|| format!("it ends with: {e}"));
+            }
+            patience -= 1;
+            // A store that fails may end a life too, but not for good.
+            let flaky = |e: &Error| self.ground.flaky.is_some() && e.kind() == ErrorKind::Transient;
             match ended {
                 Ok(()) => break,
-                Err(e) if survived => return Err(e.within("with nothing to fail")),
+                Err(e) if patience == 0 => return Err(e.within("in every life")),
+                Err(e) if faults.acted() == 0 && !flaky(&e) => return Err(e.within("with nothing to fail")),
                 Err(_) => {}
             }
             self.next_life().await?;
@@ -96,7 +107,7 @@ impl World {
     pub(crate) async fn next_life(&self) -> Result<()> {
         self.note().await?;
         mistake::before_restart(self.setup.mistake, &self.ground.files).await?;
-        self.clock.set_back(Duration::from_secs(3));
+        self.clock.set_back(self.set_back);
         self.feed()?;
         Ok(())
     }
@@ -132,6 +143,7 @@ impl World {
     /// Lets old owners go on: they must find that they are fenced, or nothing to do.
     fn go_on(&self, stopped: &mut Vec<(Stopped, usize)>) -> Result<()> {
         for (one, _) in stopped.drain(..) {
+            self.tell(|| "the one that stood still goes on".to_owned());
             match one.goes_on() {
                 Ok(()) => {}
                 Err(e) if e.kind() == ErrorKind::Fenced => {}

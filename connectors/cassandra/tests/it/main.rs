@@ -1,0 +1,14 @@
+//! The Cassandra sink against a real node.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on panics")]
+#![expect(clippy::print_stdout, reason = "skipped tests and seeds are shown")]
+
+mod bench;
+mod clock;
+mod conformance;
+mod keys;
+mod outage;
+mod refusals;
+mod replay;
+mod stand;
+mod ties;
+mod types;
