@@ -128,7 +128,7 @@ fn the_sink_fences_an_owner_that_does_not_check() {
         let reached = second.reaches(begun.max(epoch) + 4);
         println!("take-over {at}: stopped in epoch {epoch} at {step}; the second came from {begun} to {reached}");
         // Every other time beside the second, which goes on all the while.
-        if at % 2 == 0 {
+        if at.is_multiple_of(2) {
             wakes(&mut first);
             second.reaches(reached + 1);
             ends(&mut second);

@@ -23,15 +23,13 @@ const REFUSED: Refused = &[
     ("ssl.truststore.password", "give the certificates as PEM in kafka.ssl.ca.location"),
 ];
 
-/// Ours where the user says nothing. Keys go to the partitions that the Java client would choose; what waits to be sent
-/// is kept small, since `write` waits when it is full.
-const DEFAULTS: &[(&str, &str)] = &[
-    ("client.id", "tidegate"),
-    ("partitioner", "murmur2_random"),
-    ("linger.ms", "5"),
-    ("queue.buffering.max.kbytes", "65536"),
-    ("reconnect.backoff.max.ms", "2000"),
-];
+/// Ours where the user says nothing.
+const DEFAULTS: &[(&str, &str)] = &[("client.id", "tidegate"), ("reconnect.backoff.max.ms", "2000")];
+
+/// The same for a producer. Keys go to the partitions that the Java client would choose; what waits to be sent is kept
+/// small, since `write` waits when it is full.
+const PRODUCER: &[(&str, &str)] =
+    &[("partitioner", "murmur2_random"), ("linger.ms", "5"), ("queue.buffering.max.kbytes", "65536")];
 
 /// What holds for a reader of markers, whatever the user says.
 const READER: &[(&str, &str)] = &[
@@ -70,19 +68,12 @@ impl Writing {
 
     /// For questions and for making topics.
     pub(crate) fn plain(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        for (key, value) in DEFAULTS {
-            config.set(*key, *value);
-        }
-        for (key, value) in &self.pairs {
-            config.set(key, value);
-        }
-        config
+        self.over(DEFAULTS)
     }
 
     /// A producer: of transactions with this id, or without.
     pub(crate) fn producer(&self, transactional_id: Option<&str>, transaction_timeout: Duration) -> ClientConfig {
-        let mut config = self.plain();
+        let mut config = self.over(&[DEFAULTS, PRODUCER].concat());
         config.set("enable.idempotence", "true").set("acks", "all");
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
@@ -99,6 +90,18 @@ impl Writing {
     /// Asks for offsets: for it the end of a partition is the high watermark.
     pub(crate) fn marks_reader(&self) -> ClientConfig {
         self.reader("read_uncommitted")
+    }
+
+    /// What the user passed, over these defaults.
+    fn over(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (key, value) in defaults {
+            config.set(*key, *value);
+        }
+        for (key, value) in &self.pairs {
+            config.set(key, value);
+        }
+        config
     }
 
     fn reader(&self, isolation: &str) -> ClientConfig {

@@ -18,6 +18,9 @@ use tidegate_testkit::MemoryLog;
 
 use crate::stand::{config, topic};
 
+/// Key and value of a record.
+pub(crate) type Pair = (Option<String>, Option<String>);
+
 static BENCHES: AtomicU32 = AtomicU32::new(0);
 
 /// A topic, a marker topic, and what the checkpoint remembers of a sink.
@@ -92,7 +95,7 @@ impl Bench {
     }
 
     /// What a reader of committed records sees: values by partition, in order. No transaction may be open.
-    pub(crate) fn seen(&self) -> BTreeMap<i32, Vec<(Option<String>, Option<String>)>> {
+    pub(crate) fn seen(&self) -> BTreeMap<i32, Vec<Pair>> {
         let open = open_transactions(&self.broker, &self.topic);
         assert!(open.is_empty(), "open transactions in {}: {open:?}", self.topic);
         read(&self.broker, &self.topic)
@@ -174,7 +177,7 @@ pub(crate) fn open_transactions(broker: &str, topic: &str) -> Vec<(i32, i64, i64
 }
 
 /// All committed records of a topic: keys and values by partition.
-pub(crate) fn read(broker: &str, topic: &str) -> BTreeMap<i32, Vec<(Option<String>, Option<String>)>> {
+pub(crate) fn read(broker: &str, topic: &str) -> BTreeMap<i32, Vec<Pair>> {
     let consumer: BaseConsumer = config(broker)
         .set("group.id", "reader")
         .set("isolation.level", "read_committed")

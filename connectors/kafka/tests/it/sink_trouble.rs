@@ -109,6 +109,30 @@ async fn a_topic_that_is_not_there_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_lasted_too_long_is_begun_again() {
+    let broker = broker_or_skip!();
+    let bench = Bench::new(broker, "expired", 1).await.with("transaction.timeout", "2 seconds");
+    let (sink, _) = bench.open().await.unwrap();
+    let zero = epoch(0, 1, 0);
+    let parts = prepared(&sink, &zero, &numbers(0..10)).await.unwrap();
+    // The coordinator looks for such transactions every ten seconds.
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let error = sink.commit(&zero, parts, &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transient, "nobody has taken over: {error}");
+    assert!(error.to_string().contains("open for longer than 2s"), "{error}");
+    assert_eq!(step(&sink, &zero, &numbers(0..10)).await.unwrap(), CommitOutcome::Committed);
+    assert_eq!(bench.values(), texts(0..10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_out_that_the_brokers_do_not_allow_is_told() {
+    let broker = broker_or_skip!();
+    let bench = Bench::new(broker, "allowed", 1).await.with("transaction.timeout", "1 hour");
+    let error = bench.open().await.err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_least_once_needs_no_transactions() {
     let broker = broker_or_skip!();
     let bench = Bench::new(broker, "weak", 1).await.with("delivery", "at-least-once");
