@@ -4,7 +4,7 @@
 set -euo pipefail
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
 SPARK=4.2.0
-PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.*"
+PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.* moto[server]==5.*"
 mkdir -p "$CACHE"
 
 missing=()

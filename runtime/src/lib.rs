@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod cli;
+mod clock;
 pub mod config;
 mod progress;
 mod registry;

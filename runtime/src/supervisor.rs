@@ -3,10 +3,9 @@
 //! Two runtimes: queries compute on one, network and disk have the other, so that a query that decodes never holds up
 //! a commit or a heartbeat.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api::{Error, ErrorKind, MemoryBudget, Result, SystemClock};
+use tidegate_api::{Error, ErrorKind, MemoryBudget, Result};
 use tidegate_engine::{Environment, QueryPlan};
 use tidegate_epoch::{Faults, StopSignal};
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -14,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::clock;
 use crate::progress::{self, Style};
 use crate::screen::Screen;
 
@@ -111,7 +111,7 @@ async fn run_one(job: Job, style: Style, screen: Screen, io: Handle, stop: StopS
     // What the connectors have started ends with the query, however that ends.
     let _ends_with_the_query = cancel.clone().drop_guard();
     let environment = Environment {
-        clock: Arc::new(SystemClock::default()),
+        clock: clock()?,
         io,
         memory: MemoryBudget::new(MEMORY_BYTES),
         cancel,

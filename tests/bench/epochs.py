@@ -2,16 +2,21 @@
 
 usage: epochs.py empty --bin TIDEGATE [--epochs N]
        epochs.py staging --bin TIDEGATE --servers HOST:PORT --topic TOPIC --events N [--pairs N] [--rows N]
+       epochs.py puts --bin TIDEGATE --servers HOST:PORT --topic TOPIC --log FILE [--rows N]
 
 empty    N epochs that have no data and close one window each, on local disk: their own progress objects tell the time
          of an epoch and of its fsyncs. A socket brings one row, waits until it has closed the window before, and brings
          the next. The sink is a console, so that no table counts.
 staging  the click job with two Delta sinks from Kafka, `stage.outputs` true and false by turns: throughput of each
          pair of runs, start-up left out, and the median of their ratios.
+puts     the same job with its checkpoint on an object store (AWS_* in the environment): requests that write, by what
+         they write, as the server's log (FILE) has them. Tables stay on the local disk.
 """
 import argparse
+import collections
 import json
 import os
+import re
 import shutil
 import socket
 import statistics
@@ -19,14 +24,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 
 cli = argparse.ArgumentParser()
-cli.add_argument("what", choices=["empty", "staging"])
+cli.add_argument("what", choices=["empty", "staging", "puts"])
 cli.add_argument("--bin", required=True)
 cli.add_argument("--epochs", type=int, default=10_000)
 cli.add_argument("--servers")
 cli.add_argument("--topic")
 cli.add_argument("--events", type=int, default=0)
+cli.add_argument("--log")
 cli.add_argument("--pairs", type=int, default=7)
 cli.add_argument("--rows", type=int, default=50_000)
 cli = cli.parse_args()
@@ -47,7 +54,7 @@ sinks:
 """
 
 STAGING = """name: staging
-checkpoint.location: {folder}/checkpoint
+checkpoint.location: {checkpoint}
 trigger: available-now
 max.rows.per.epoch: {rows}
 stage.outputs: {stage}
@@ -131,7 +138,7 @@ def staging(folder):
         for stage in ("true", "false") if pair % 2 == 0 else ("false", "true"):
             shutil.rmtree(folder)
             os.makedirs(folder)
-            text = STAGING.format(folder=folder, rows=cli.rows, stage=stage, servers=cli.servers, topic=cli.topic)
+            text = STAGING.format(folder=folder, checkpoint=f"{folder}/checkpoint", rows=cli.rows, stage=stage, servers=cli.servers, topic=cli.topic)
             objects, cpu = run(text, folder)
             rows, ms = sum(it["numInputRows"] for it in objects), sum(it["batchDuration"] for it in objects)
             if rows != cli.events:
@@ -147,7 +154,23 @@ def staging(folder):
     return cost < 15
 
 
+def puts(folder):
+    checkpoint = f"s3://tidegate/puts-{os.getpid()}"
+    text = STAGING.format(folder=folder, checkpoint=checkpoint, rows=cli.rows, stage="true", servers=cli.servers, topic=cli.topic)
+    objects, _ = run(text, folder)
+    written = collections.Counter()
+    for method, name in re.findall(r'"(PUT|POST) /tidegate/puts-%d/(\S*) HTTP' % os.getpid(), open(cli.log).read()):
+        written[re.sub(r"[0-9][0-9.]*(?=/|$|\?)", "N", urllib.parse.unquote(name).split("?")[0])] += 1
+    epochs = len(objects)
+    print(f"{epochs} epochs with two Delta sinks, checkpoint on an object store: requests that write to it")
+    for name, count in sorted(written.items(), key=lambda it: -it[1]):
+        print(f"  {name}: {count} ({count / epochs:.2f} an epoch)")
+    each = sum(count for count in written.values() if count >= epochs * 0.9)
+    print(f"requests that each epoch makes: {each / epochs:.2f}")
+    return each / epochs < 1.05
+
+
 with tempfile.TemporaryDirectory() as folder:
     inner = os.path.join(folder, "run")
     os.makedirs(inner)
-    sys.exit(0 if {"empty": empty, "staging": staging}[cli.what](inner) else 1)
+    sys.exit(0 if {"empty": empty, "staging": staging, "puts": puts}[cli.what](inner) else 1)

@@ -3,18 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{python, root, write};
+use crate::process::{python, python_with, root, write};
 
 /// Events of the click job in the tests; `TIDEGATE_TEST_EVENTS` sets another number for long runs.
 pub(crate) fn events() -> usize {
     std::env::var("TIDEGATE_TEST_EVENTS").ok().and_then(|it| it.parse().ok()).unwrap_or(200_000)
 }
 
-/// Writes `events` clicks into files in `folder`.
+/// Writes `events` clicks into four files in `folder`.
 pub(crate) fn generate(folder: &Path, events: usize, seed: u64) {
+    generate_files(folder, events, seed, 4);
+}
+
+/// The same into so many files.
+pub(crate) fn generate_files(folder: &Path, events: usize, seed: u64, files: usize) {
     let status = Command::new("python3")
         .arg(root().join("examples/clicks/generate.py"))
-        .args(["--events", &events.to_string(), "--seed", &seed.to_string(), "--files", "4", "--out"])
+        .args(["--events", &events.to_string(), "--seed", &seed.to_string(), "--files", &files.to_string(), "--out"])
         .arg(folder)
         .status()
         .expect("python3 runs");
@@ -52,6 +57,14 @@ sinks:
 pub(crate) fn compare(input: &Path, table: &Path) -> String {
     let glob = format!("{}/*.json*", input.display());
     let said = python("tests/oracle/clicks.py", &[&glob, &table.display().to_string()]);
+    println!("{said}");
+    said
+}
+
+/// The same for a table on an object store, whose settings `env` has.
+pub(crate) fn compare_url(input: &Path, url: &str, env: &[(String, String)]) -> String {
+    let glob = format!("{}/*.json*", input.display());
+    let said = python_with("tests/oracle/clicks.py", &[&glob, url], env);
     println!("{said}");
     said
 }

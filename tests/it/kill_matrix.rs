@@ -1,6 +1,7 @@
 //! SIGKILL at every named step and at random moments, over a job of two Delta tables.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use tidegate_epoch::fault::Point;
@@ -12,12 +13,23 @@ use crate::process::binary;
 /// Epochs that the input makes at least, for each kill.
 const EPOCHS_A_KILL: usize = 8;
 
+/// Only sinks that take staged rows come to these.
+const OF_OTHER_SINKS: [Point; 3] = [Point::StageWrite, Point::StageFsync, Point::CommitStaged];
+/// An object store has no temporary files.
+const OF_DISKS: [Point; 3] = [Point::RecordFsync, Point::RecordRename, Point::SnapshotRename];
+
 #[test]
 fn two_tables_survive_sigkill_at_every_step() {
-    let seed = setting("TIDEGATE_TEST_SEED", 20_261_121);
-    let kills = setting("TIDEGATE_TEST_MATRIX_KILLS", 20);
-    let matrix = Matrix::new("killed", seed, kills, Point::ALL, Place::local);
-    matrix.run();
+    let kills = setting("TIDEGATE_TEST_MATRIX_KILLS", 24);
+    let points: Vec<_> = Point::ALL.iter().copied().filter(|it| !OF_OTHER_SINKS.contains(it)).collect();
+    Matrix::new("killed", kills, points, |folder, _| Place::local(folder)).run();
+}
+
+#[test]
+fn two_tables_survive_sigkill_on_an_object_store() {
+    let kills = setting("TIDEGATE_TEST_STORE_KILLS", 4);
+    let points = Point::ALL.iter().copied().filter(|it| !OF_OTHER_SINKS.contains(it) && !OF_DISKS.contains(it));
+    Matrix::new("killed-store", kills, points.collect(), |_, seed| Place::store(seed)).run();
 }
 
 /// How often the loop comes to a point in one epoch: once for each sink where it commits.
@@ -33,6 +45,19 @@ fn in_background(point: Point) -> bool {
     matches!(point, Point::SnapshotWrite | Point::SnapshotRename | Point::Purge)
 }
 
+/// What brings the loop to a point: some need an error first.
+fn armed(point: Point, nth: u64, random: &mut Random) -> String {
+    match point {
+        Point::Discard | Point::Retry if random.below(3) > 0 => {
+            let step = if random.below(2) == 0 { "run" } else { "prepare" };
+            format!("{step}=error@{nth},{point}=kill")
+        }
+        Point::Discard => format!("record.write=error@{nth},discard=kill"),
+        Point::Retry => format!("commit.after=error@{nth},retry=kill"),
+        _ => format!("{point}=kill@{nth}"),
+    }
+}
+
 struct Matrix {
     job: Pair,
     kills: u64,
@@ -42,15 +67,16 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn new(name: &str, seed: u64, kills: u64, points: &[Point], place: impl FnOnce(&std::path::Path) -> Place) -> Self {
+    fn new(name: &str, kills: u64, points: Vec<Point>, place: impl FnOnce(&Path, u64) -> Place) -> Self {
+        let seed = setting("TIDEGATE_TEST_SEED", 20_261_121);
         println!("seed {seed}, {kills} kills");
         let events = crate::clicks::events();
         let rows = events / (usize::try_from(kills).unwrap() * EPOCHS_A_KILL);
-        let job = Pair::new(name, seed, events, binary(), place);
-        Self { job, kills, seed, points: points.to_vec(), paced: format!("max.rows.per.epoch: {rows}") }
+        let job = Pair::new(name, seed, events, binary(), |folder| place(folder, seed));
+        Self { job, kills, seed, points, paced: format!("max.rows.per.epoch: {rows}") }
     }
 
-    fn run(&self) {
+    fn run(self) {
         let mut random = Random(self.seed);
         let mut hit: BTreeMap<String, u64> = BTreeMap::new();
         let (mut last, mut stuck) = (0, 0);
@@ -83,7 +109,7 @@ impl Matrix {
             (false, _) => hits(point) * (1 + random.below(2)) + 1 + random.below(hits(point)),
         };
         let pipeline = self.job.pipeline("pair.yaml", &self.paced);
-        let mut run = self.job.start("run", &pipeline, &format!("{point}=kill@{nth}"), &[]);
+        let mut run = self.job.start("run", &pipeline, &armed(point, nth, random), &[]);
         let code = run.ended(PATIENCE);
         assert!(code.is_none(), "{point}: ended by itself with {code:?}: {}", run.said());
         run.phase().map_or(0, |(epoch, _)| epoch)
@@ -99,7 +125,7 @@ impl Matrix {
         (epoch, format!("outside {point}"))
     }
 
-    fn finish(&self, hit: &BTreeMap<String, u64>) {
+    fn finish(self, hit: &BTreeMap<String, u64>) {
         println!("hit: {hit:?}");
         let least = (self.kills * 3 / 4 / self.points.len() as u64).min(3);
         for point in &self.points {
@@ -112,5 +138,6 @@ impl Matrix {
         self.job.compare(true);
         println!("epochs {epochs}");
         assert!(epochs >= 2 * self.kills, "only {epochs} epochs");
+        self.job.tell_faults();
     }
 }

@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod cassandra;
 mod clicks;
 mod file_sink;
 mod files;
@@ -16,6 +17,7 @@ mod kafka_sink;
 mod kill_matrix;
 mod pair;
 mod process;
+mod s3;
 mod socket;
 mod stand;
 mod take_over;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::clicks;
 use crate::kafka::{create_topic, produce};
 use crate::process::{python_with, root, write};
+use crate::s3::{Faults, S3};
 use crate::stand::Kafka;
 
 /// How long any single step may take.
@@ -20,15 +21,34 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(crate) struct Place {
     /// A folder, or the URL of one.
     pub(crate) root: String,
-    /// Top-level lines of the pipeline file.
-    pub(crate) settings: String,
-    /// For the outside reader.
-    pub(crate) env: Vec<(String, String)>,
+    /// How the job finds it.
+    env: Vec<(String, String)>,
+    /// How the outside reader does.
+    reader_env: Vec<(String, String)>,
+    store: Option<(S3, Faults)>,
 }
+
+/// What goes wrong on the way to the object store. Some answers come later than the job waits for them.
+const FAULTS: [&str; 10] =
+    ["--unavailable", "0.02", "--lost", "0.01", "--dropped", "0.01", "--twice", "0.01", "--delay", "0.005:3000"];
+const STORE_TIMEOUT: &str = "2s";
 
 impl Place {
     pub(crate) fn local(folder: &Path) -> Self {
-        Self { root: folder.join("place").display().to_string(), settings: String::new(), env: Vec::new() }
+        Self { root: folder.join("place").display().to_string(), env: Vec::new(), reader_env: Vec::new(), store: None }
+    }
+
+    /// On an S3-like server behind a proxy that makes requests go wrong.
+    pub(crate) fn store(seed: u64) -> Self {
+        let s3 = S3::start();
+        let faults = Faults::start(&s3.address(), &[&["--seed", &seed.to_string()], &FAULTS[..]].concat());
+        let reader_env = s3.env();
+        let mut env = reader_env.clone();
+        for (_, value) in env.iter_mut().filter(|(key, _)| key == "AWS_ENDPOINT_URL") {
+            value.clone_from(&faults.address);
+        }
+        env.push(("AWS_TIMEOUT".to_owned(), STORE_TIMEOUT.to_owned()));
+        Self { root: "s3://tidegate/pair".to_owned(), env, reader_env, store: Some((s3, faults)) }
     }
 }
 
@@ -70,12 +90,11 @@ impl Pair {
 
     /// Writes the pipeline file; `options` are further lines at its top.
     pub(crate) fn pipeline(&self, name: &str, options: &str) -> PathBuf {
-        let Place { root, settings, .. } = &self.place;
+        let root = &self.place.root;
         let text = format!(
             r#"name: pair
 checkpoint.location: {root}/checkpoint
 min.epochs.to.retain: 25
-{settings}
 {options}
 sources:
   clicks:
@@ -90,14 +109,14 @@ sinks:
   table:
     connector.class: delta
     path: {root}/table
-    checkpoint.interval: 20
+    log.checkpoint.interval: 20
     sql: |
       SELECT window.start AS start, window.end AS end, page, count(*) AS views, count(user_id) AS users
       FROM clicks GROUP BY window(ts, '5 minutes'), page
   copy:
     connector.class: delta
     path: {root}/copy
-    checkpoint.interval: 20
+    log.checkpoint.interval: 20
     sql: SELECT event_id, user_id, page, amount, ts FROM clicks WHERE action = 'click'
 "#,
             servers = self.kafka.servers(),
@@ -115,6 +134,7 @@ sinks:
         let _ = fs::remove_file(&phase);
         let mut command = Command::new(&self.binary);
         command.arg("run").arg(pipeline).args(args).env("TIDEGATE_FAULTS", faults);
+        command.envs(self.place.env.iter().map(|(key, value)| (key, value)));
         Run::start(command, phase, said)
     }
 
@@ -128,19 +148,29 @@ sinks:
         run.phase().map_or(0, |(epoch, _)| epoch)
     }
 
+    /// What the proxy did to the requests, and that it did all of it.
+    pub(crate) fn tell_faults(self) {
+        let Some((_s3, faults)) = self.place.store else { return };
+        let counts = faults.stop();
+        println!("requests through the proxy: {counts}");
+        for what in ["unavailable", "lost", "dropped", "twice", "delayed"] {
+            assert!(counts[what].as_u64() > Some(0), "no request was {what}: {counts}");
+        }
+    }
+
     /// Fails unless both tables are the oracle's; with `clean`, if a file is left that nothing names.
     pub(crate) fn compare(&self, clean: bool) {
         let input = format!("{}/*.json*", self.input().display());
         let mut args = vec![input.as_str(), &self.place.root];
         args.extend(clean.then_some("--clean"));
-        let said = python_with("tests/oracle/pair.py", &args, &self.place.env);
+        let said = python_with("tests/oracle/pair.py", &args, &self.place.reader_env);
         println!("{}", said.trim_end());
         assert!(!said.starts_with("table rows 0 "), "{said}");
     }
 
     /// The names of all files of the job.
     pub(crate) fn listing(&self) -> BTreeSet<String> {
-        let said = python_with("tests/oracle/pair.py", &["--list", &self.place.root], &self.place.env);
+        let said = python_with("tests/oracle/pair.py", &["--list", &self.place.root], &self.place.reader_env);
         said.lines().map(str::to_owned).collect()
     }
 }

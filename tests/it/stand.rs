@@ -1,7 +1,7 @@
 //! Real servers and outside readers, from the project's own scripts.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -79,4 +79,46 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         self.script("down");
     }
+}
+
+/// A real Cassandra node; stops with the last user.
+pub(crate) struct Cassandra {
+    address: String,
+    data: tempfile::TempDir,
+}
+
+impl Cassandra {
+    /// The node of this test run.
+    pub(crate) fn shared() -> Arc<Self> {
+        static RUNNING: Mutex<Weak<Cassandra>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = running.upgrade() {
+            return node;
+        }
+        let data = tempfile::tempdir().expect("a folder");
+        let node = Arc::new(Self { address: cassandra("up", data.path()), data });
+        *running = Arc::downgrade(&node);
+        node
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Cassandra {
+    fn drop(&mut self) {
+        cassandra("down", self.data.path());
+    }
+}
+
+/// Calls the node's script; returns what it printed.
+fn cassandra(action: &str, dir: &Path) -> String {
+    let mut call = Command::new(root().join("tests/stand/cassandra.sh"));
+    call.args([action, "0"]).arg(dir).env("CASSANDRA_PARENT", std::process::id().to_string()).stdin(Stdio::null());
+    let output = call.output().expect("the stand's script runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cassandra.sh {action}: {said}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }

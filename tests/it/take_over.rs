@@ -1,7 +1,7 @@
 //! An owner that is stopped, a second one that takes over, and the first that wakes up again.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_epoch::fault::Point;
@@ -31,22 +31,36 @@ const STEPS: [Point; 10] = [
 
 #[test]
 fn two_tables_survive_an_owner_that_wakes_up() {
-    take_over("stopped", binary(), Place::local);
+    let runs = setting("TIDEGATE_TEST_TAKE_OVERS", 2);
+    take_over("stopped", binary(), runs, |folder, _| Place::local(folder));
 }
 
 #[test]
 fn sinks_fence_an_owner_that_does_not_check() {
     let Some(binary) = unowned() else { return };
-    take_over("unowned", binary, Place::local);
+    let runs = setting("TIDEGATE_TEST_TAKE_OVERS", 2);
+    take_over("unowned", binary, runs, |folder, _| Place::local(folder));
 }
 
-fn take_over(name: &str, binary: PathBuf, place: impl FnOnce(&std::path::Path) -> Place) {
+#[test]
+fn two_tables_on_an_object_store_survive_an_owner_that_wakes_up() {
+    let runs = setting("TIDEGATE_TEST_STORE_TAKE_OVERS", 1);
+    take_over("stopped-store", binary(), runs, |_, seed| Place::store(seed));
+}
+
+#[test]
+fn sinks_on_an_object_store_fence_an_owner_that_does_not_check() {
+    let Some(binary) = unowned() else { return };
+    let runs = setting("TIDEGATE_TEST_STORE_TAKE_OVERS", 1);
+    take_over("unowned-store", binary, runs, |_, seed| Place::store(seed));
+}
+
+fn take_over(name: &str, binary: PathBuf, runs: u64, place: impl FnOnce(&Path, u64) -> Place) {
     let seed = setting("TIDEGATE_TEST_SEED", 20_261_121);
-    let runs = setting("TIDEGATE_TEST_TAKE_OVERS", 2);
     println!("seed {seed}, {runs} take-overs");
     let events = crate::clicks::events();
     let rows = events / (usize::try_from(runs).unwrap() * EPOCHS_EACH);
-    let job = Pair::new(name, seed, events, binary, place);
+    let job = Pair::new(name, seed, events, binary, |folder| place(folder, seed));
     let limit = format!("max.rows.per.epoch: {rows}");
     // Slow enough that there is input left when the first wakes up.
     let paced = format!("{limit}\ntrigger: 40 milliseconds");
@@ -60,6 +74,7 @@ fn take_over(name: &str, binary: PathBuf, place: impl FnOnce(&std::path::Path) -
     job.drain(&limit);
     job.drain(&limit);
     job.compare(true);
+    job.tell_faults();
 }
 
 /// One take-over; tells where the first owner was stopped.
@@ -90,7 +105,7 @@ fn one(job: &Pair, at: u64, paced: &str, random: &mut Random) -> String {
 }
 
 /// A first owner that has stopped in the middle of an epoch: two of three at a named step, else anywhere.
-fn stopped(job: &Pair, at: u64, pipeline: &std::path::Path, random: &mut Random) -> Run {
+fn stopped(job: &Pair, at: u64, pipeline: &Path, random: &mut Random) -> Run {
     if at % 3 < 2 {
         let step = STEPS[usize::try_from(at - at / 3).unwrap() % STEPS.len()];
         let mut run = job.start("first", pipeline, &format!("{step}=stop@{}", 3 + random.below(4)), &[]);

@@ -87,6 +87,7 @@ fn connectors_know_only_the_api() {
         ("tidegate-rate", &["tidegate-api"]),
         ("tidegate-console", &["tidegate-api"]),
         ("tidegate-delta", &["tidegate-api"]),
+        ("tidegate-cassandra", &["tidegate-api"]),
     ]);
     for (name, (_, dependencies)) in &crates {
         let Some(allowed) = allowed.get(name.as_str()) else { continue };

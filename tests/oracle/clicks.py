@@ -3,7 +3,8 @@
 usage: clicks.py INPUT_GLOB TABLE [--flushed] [--warehouse N]
 
 Shares no code with what it judges: DuckDB reads the JSON lines and computes the windows; python deltalake lists the
-table's files and DuckDB reads their Parquet. A window is due when its end is not after the largest event time less ten
+table's files and DuckDB reads their Parquet (on an object store python deltalake reads that too; the store's settings come
+from the environment: AWS_ENDPOINT_URL …). A window is due when its end is not after the largest event time less ten
 minutes; with --flushed all are. Prints the number of rows; exits 1 with the first differences.
 """
 import argparse
@@ -40,12 +41,17 @@ db.execute(
     """
 )
 table = deltalake.DeltaTable(args.table)
-files = [os.path.join(args.table, it) for it in table.files()] if hasattr(table, "files") else table.file_uris()
+if "://" in args.table:
+    rows = table.to_pyarrow_table()
+    db.execute('create table found as select "start", "end" as finish, page, views, users from rows')
+    files = None
+else:
+    files = [os.path.join(args.table, it) for it in table.files()] if hasattr(table, "files") else table.file_uris()
 if files:
     db.execute(
         'create table found as select "start", "end" as finish, page, views, users from read_parquet(?)', [files]
     )
-else:
+elif files is not None:
     db.execute("create table found as select * from expected limit 0")
 missing = db.execute("select * from expected except all select * from found order by all").fetchall()
 surplus = db.execute("select * from found except all select * from expected order by all").fetchall()

@@ -84,7 +84,9 @@ if "--clean" in flags:
         part, _, rest = file.partition("/")
         name = file.rsplit("/", 1)[-1]
         if part == "checkpoint":
-            stays = not (name.startswith(".") or name.endswith(".tmp"))
+            # A checksum stands beside its file; rows of a decided epoch are gone.
+            hidden = name.startswith(".") and not name.endswith(".crc")
+            stays = not (hidden or name.endswith(".tmp") or rest.startswith("state/staged/"))
         elif rest.startswith("_delta_log/"):
             stays = re.fullmatch(r"\d{20}\.(json|checkpoint\.parquet)|_last_checkpoint", name)
         else:

@@ -11,25 +11,25 @@ use crate::writer::Part;
 
 type Key = (u64, AttemptId, u32);
 
-/// Shared by a sink and its writers.
+/// Shared by a sink and its writers. Of a part that has been written only the fact is kept.
 #[derive(Clone, Default)]
-pub(crate) struct Held(Arc<Mutex<BTreeMap<Key, Arc<Rows>>>>);
+pub(crate) struct Held(Arc<Mutex<BTreeMap<Key, Option<Arc<Rows>>>>>);
 
 impl Held {
-    fn parts(&self) -> MutexGuard<'_, BTreeMap<Key, Arc<Rows>>> {
+    fn parts(&self) -> MutexGuard<'_, BTreeMap<Key, Option<Arc<Rows>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what a task prepared.
     pub(crate) fn put(&self, part: &Part, rows: Rows) {
-        self.parts().insert((part.epoch, part.attempt, part.task), Arc::new(rows));
+        self.parts().insert((part.epoch, part.attempt, part.task), Some(Arc::new(rows)));
     }
 
-    /// What the parts stand for, in their order.
+    /// What the parts stand for, in their order; nothing if one has been written already.
     ///
     /// # Errors
     /// `Internal` if another process prepared them.
-    pub(crate) fn get(&self, parts: &[Part]) -> Result<Vec<Arc<Rows>>> {
+    pub(crate) fn get(&self, parts: &[Part]) -> Result<Option<Vec<Arc<Rows>>>> {
         let held = self.parts();
         let one = |it: &Part| {
             held.get(&(it.epoch, it.attempt, it.task)).cloned().ok_or_else(|| {
@@ -47,6 +47,14 @@ impl Held {
                 || (*number == epoch.number && *attempt == epoch.attempt)
                 || number.checked_add(1) == Some(epoch.number)
         });
+    }
+
+    /// The parts have been written: their rows are let go.
+    pub(crate) fn written(&self, parts: &[Part]) {
+        let mut held = self.parts();
+        for it in parts {
+            held.insert((it.epoch, it.attempt, it.task), None);
+        }
     }
 
     /// Forgets parts.

@@ -9,7 +9,7 @@ use scylla::client::session::Session;
 use scylla::statement::prepared::PreparedStatement;
 use tidegate_api::{
     AttemptId, CommitOutcome, ConnectorContext, Epoch, Error, Guarantee, OutputMode, Result, Sink, SinkSpec,
-    SourcePosition, Staging, WriterId, async_trait,
+    SourcePosition, Staging, WriterId, async_trait, fault,
 };
 
 use crate::cells::{NULL, UNSET};
@@ -64,6 +64,7 @@ impl CassandraSink {
     /// epochs before wrote, or as late as the last of them, where a removal wins.
     fn execute<'a>(&'a self, epoch: &'a Epoch, key: CellBytes, op: Op) -> BoxFuture<'a, Result<()>> {
         async move {
+            fault::hit("cassandra.statement")?;
             let time = epoch.write_time_us;
             if let (true, Some(delete)) = (op.clear, &self.delete) {
                 let before = Some(if op.values.is_some() { time - 1 } else { time });
@@ -134,12 +135,14 @@ impl Sink for CassandraSink {
     }
 
     async fn commit(&self, epoch: &Epoch, parts: Vec<Part>, _: &[SourcePosition]) -> Result<CommitOutcome> {
-        let rows = self.held.get(&parts)?;
+        let Some(rows) = self.held.get(&parts)? else {
+            return Ok(CommitOutcome::AlreadyCommitted { attempt: Some(epoch.attempt) });
+        };
         let in_flight = usize::try_from(self.config.max_in_flight.get()).unwrap_or(usize::MAX);
         let all = stream::iter(merged(&rows)).map(|(key, op)| self.execute(epoch, key, op));
         let done: Result<()> = all.buffer_unordered(in_flight).try_collect().await;
         done.map_err(|e: Error| e.within(format_args!("table {}", self.plan.name())))?;
-        self.held.drop_parts(&parts);
+        self.held.written(&parts);
         Ok(CommitOutcome::Committed)
     }
 

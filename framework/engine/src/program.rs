@@ -12,7 +12,8 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput, WatermarkNode,
+    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
+    StaticVersion, WatermarkNode,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -23,7 +24,7 @@ use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
 use crate::operators::aggregate::{Aggregate, OperatorEpoch};
 use crate::plan::cut::{Piece, Target};
 use crate::split_task::{CHUNKS_AHEAD, Readers, SinkRows, SplitResult, SplitRun, SplitTask, ToSink, ToStage};
-use crate::statics::{StaticInput, read_all};
+use crate::statics::{StaticInput, read_all, versions};
 
 /// A streaming source as the program sees it.
 pub(crate) struct StreamInput {
@@ -202,9 +203,13 @@ impl Program for QueryProgram {
         self.watermarks.clone()
     }
 
+    async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
+        versions(&mut self.statics).await
+    }
+
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
         self.epoch_clock.set_us(to_us(input.epoch.time_ms));
-        let statics = read_all(&mut self.statics).await?;
+        let statics = read_all(&mut self.statics, &input.statics).await?;
         let times = Arc::new(TimesSeen::default());
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
@@ -233,6 +238,7 @@ impl Program for QueryProgram {
     }
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+        self.stages.iter_mut().try_for_each(Aggregate::clear)?;
         for state in &snapshot {
             self.stage_named(&state.operator)?.load(state)?;
         }

@@ -119,7 +119,7 @@ impl Builder<'_> {
             source.bind(&scan_of(&planned))?;
             let PlannedSource { spec, decoding, used, .. } = planned;
             if is_static {
-                inputs.statics.push(StaticInput::new(at, source, decoding, used));
+                inputs.statics.push(StaticInput::new(at, spec.name.as_str().into(), source, decoding, used));
             } else {
                 inputs.streams.push(StreamInput { at, decoding, schema: used });
                 let limit = limit_of(self.options);

@@ -13,6 +13,7 @@
 //! ```
 
 mod identity;
+mod import;
 mod names;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tidegate_api::{Clock, MetadataLog, Ownership, QueryId, Result};
 use tidegate_storage::Location;
 
 use crate::fault::Faults;
+use crate::log::branch::{self, Branches};
 use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
 use crate::metadata_log::FolderLog;
@@ -32,6 +34,8 @@ use crate::store::{Store, failed};
 
 use identity::Place;
 use names::Names;
+
+pub use import::ImportPoint;
 
 pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY};
 pub(crate) use names::{FOLDER as NAMES, OLD_NAMES, read as read_names};
@@ -76,6 +80,7 @@ pub struct Checkpoint {
     pub(crate) wal: Wal,
     pub(crate) spark: SparkLogs,
     pub(crate) snapshots: SnapshotFiles,
+    pub(crate) branches: Branches,
 }
 
 impl Checkpoint {
@@ -115,7 +120,9 @@ impl Checkpoint {
             Place::New => identity::settle(&store).await?,
             Place::Elsewhere(_) => query_id = identity::adopt(&store).await?,
         }
-        for folder in ["state/wal", "state/snapshots", stage::FOLDER].into_iter().chain(SparkLogs::FOLDERS) {
+        for folder in
+            ["state/wal", "state/snapshots", stage::FOLDER, branch::FOLDER].into_iter().chain(SparkLogs::FOLDERS)
+        {
             store.make_folder(folder).await?;
         }
         store.sweep().await?;
@@ -127,6 +134,7 @@ impl Checkpoint {
             owner,
             wal,
             snapshots,
+            branches: Branches::new(store.clone()),
             store,
         })
     }

@@ -3,6 +3,7 @@
 //! One record an epoch attempt, in the write-ahead log ([`wal`]), is the truth at recovery; Spark's text files
 //! ([`spark`]) are written from it.
 
+pub(crate) mod branch;
 pub(crate) mod frame;
 pub(crate) mod spark;
 pub(crate) mod wal;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{AttemptId, Epoch, OffsetJson};
 
 use crate::manifest::Manifest;
+use crate::program::StaticVersion;
 use crate::watermark::WatermarkPolicy;
 
 /// What one source brings into an epoch: `(start, end]`.
@@ -23,6 +25,21 @@ pub(crate) struct SourceRange {
     pub(crate) index: usize,
     pub(crate) start: OffsetJson,
     pub(crate) end: OffsetJson,
+}
+
+impl SourceRange {
+    pub(crate) fn end_mark(&self) -> SourceMark {
+        SourceMark { name: self.name.clone(), index: self.index, offset: self.end.clone() }
+    }
+}
+
+/// Where a source stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SourceMark {
+    pub(crate) name: Arc<str>,
+    /// As in [`SourceRange`].
+    pub(crate) index: usize,
+    pub(crate) offset: OffsetJson,
 }
 
 /// All that decides what an epoch computes, beside the state before it.
@@ -42,6 +59,15 @@ pub(crate) struct Plan {
     pub(crate) zone: String,
     /// Of the canonical query.
     pub(crate) digest: String,
+    /// What static sources are read at.
+    #[serde(default)]
+    pub(crate) statics: Vec<StaticVersion>,
+    /// Where sources stand that the query had once: under the same name they go on from there.
+    #[serde(default)]
+    pub(crate) removed: Vec<SourceMark>,
+    /// The sinks have the rows already: nothing is written.
+    #[serde(default)]
+    pub(crate) suppress: bool,
 }
 
 impl Plan {

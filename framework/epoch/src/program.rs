@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
 
 use crate::sink_task::Outputs;
@@ -71,6 +72,15 @@ pub struct SourceInput {
     pub splits: Vec<SplitInput>,
 }
 
+/// What a static source is read at in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticVersion {
+    /// The source's name.
+    pub name: Arc<str>,
+    /// Its version, in words of the program.
+    pub version: String,
+}
+
 /// All that an epoch depends on, beside the state before it.
 pub struct EpochInput {
     /// Its number, attempt and times. `watermark_ms` is the one that evicts.
@@ -79,6 +89,12 @@ pub struct EpochInput {
     pub late_watermark_ms: Option<i64>,
     /// One for each source of the query, in the order in which they were given.
     pub sources: Vec<SourceInput>,
+    /// What to read static sources at; one that is missing here was added since the epoch was logged.
+    pub statics: Vec<StaticVersion>,
+    /// For what looks random: the same each time the epoch runs.
+    pub seed: u64,
+    /// The session's time zone.
+    pub zone: String,
 }
 
 /// What a stateful operator did in an epoch (Spark: `StateOperatorProgress`).
@@ -145,11 +161,21 @@ pub trait Program: Send + 'static {
     /// The watermarks of the query, in a fixed order.
     fn watermarks(&self) -> Vec<WatermarkNode>;
 
+    /// The versions that static sources have now. Called when an epoch is planned; [`run`](Self::run) is given them,
+    /// each time that the epoch runs.
+    ///
+    /// # Errors
+    /// As the sources.
+    async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
+        Ok(Vec::new())
+    }
+
     /// Computes an epoch. Rows for sinks go to `outputs` (sinks by index, in the order in which the query got them);
     /// state changes stay in an overlay.
     ///
     /// # Errors
-    /// Whatever the sources, the operators or the sinks' writers say; the loop then discards.
+    /// Whatever the sources, the operators or the sinks' writers say; the loop then discards. `Config` if a static source
+    /// can't be read at the version that it had.
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers>;
 
     /// What the epoch changed in the state, for all operators that changed.
@@ -164,7 +190,8 @@ pub trait Program: Send + 'static {
     /// Drops the overlay: as if the epoch had never run.
     fn discard(&mut self);
 
-    /// Sets the state from a snapshot and the deltas of the epochs after it, oldest first.
+    /// Sets the state from a snapshot and the deltas of the epochs after it, oldest first. What was there before is gone,
+    /// whether it fails or not.
     ///
     /// # Errors
     /// `Config` if an operator or its layout is not the one of this query, saying what differs.

@@ -13,6 +13,7 @@
 
 mod attempt;
 mod background;
+mod branch;
 mod commit;
 mod parts;
 mod plan;
@@ -29,6 +30,7 @@ use tokio::task::JoinSet;
 use crate::checkpoint::Checkpoint;
 use crate::fault::Faults;
 use crate::handle::{QueryHandle, QueryListener};
+use crate::log::branch::Delivered;
 use crate::log::{Commit, Plan, Record};
 use crate::program::{EpochNumbers, Program};
 use crate::progress::{QueryProgress, Timings};
@@ -39,6 +41,7 @@ use crate::source_task::Sources;
 use crate::trigger::{Due, Turns};
 use crate::watermark::Watermark;
 
+pub use branch::{RewindReport, SinkMode};
 pub use parts::{QueryParts, QuerySettings, Step};
 pub use run::StopSignal;
 use staged::StagedFiles;
@@ -72,6 +75,10 @@ pub struct Query {
     commit: Option<Commit>,
     /// Its plan.
     last: Option<Plan>,
+    /// The number of the next epoch.
+    next: u64,
+    /// After going back: what the next epoch reads without output.
+    delivered: Option<Delivered>,
     /// The watermark after it.
     watermark: Watermark,
     triggered_ms: Option<i64>,

@@ -13,7 +13,7 @@ use crate::state::decode_deltas;
 pub(crate) use newest::{Newest, Verdict};
 
 /// The state after an epoch: a snapshot and the records since.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Chain {
     snapshot: Vec<OperatorSnapshot>,
     /// Oldest first, each with its state delta.
@@ -33,11 +33,16 @@ impl Chain {
                 break;
             }
             let (record, delta) = checkpoint.wal.read(epoch, attempt).await?;
-            next = match &record.commit {
-                Some(it) if it.epoch.checked_add(1) == Some(epoch) => Some((it.epoch, it.attempt)),
-                None if epoch == 0 => None,
-                _ => return Err(Error::config(format!("record {epoch}.{attempt} does not follow epoch before it"))),
+            let follows = match &record.commit {
+                Some(it) if it.epoch.checked_add(1) == Some(epoch) => true,
+                None if epoch == 0 => true,
+                base => checkpoint.branches.read(epoch).await?.is_some_and(|it| it.base == *base),
             };
+            if !follows {
+                let text = format!("record {epoch}.{attempt} follows neither the epoch before it nor a branch");
+                return Err(Error::config(text));
+            }
+            next = record.commit.as_ref().map(|it| (it.epoch, it.attempt));
             chain.records.push((record, delta));
         }
         chain.records.reverse();
@@ -60,12 +65,12 @@ impl Chain {
     }
 
     /// Sets the program's state.
-    pub(crate) fn restore(self, program: &mut dyn Program) -> Result<()> {
-        let decode = |(record, delta): (Record, Vec<u8>)| {
-            decode_deltas(&delta).map_err(|e| e.within(format!("state delta of epoch {}", record.epoch())))
+    pub(crate) fn restore(&self, program: &mut dyn Program) -> Result<()> {
+        let decode = |(record, delta): &(Record, Vec<u8>)| {
+            decode_deltas(delta).map_err(|e| e.within(format!("state delta of epoch {}", record.epoch())))
         };
-        let deltas: Vec<Vec<OperatorDelta>> = self.records.into_iter().map(decode).collect::<Result<_>>()?;
-        program.restore(self.snapshot, deltas)
+        let deltas: Vec<Vec<OperatorDelta>> = self.records.iter().map(decode).collect::<Result<_>>()?;
+        program.restore(self.snapshot.clone(), deltas)
     }
 }
 

@@ -160,6 +160,29 @@ impl Sinks {
         Ok(stands)
     }
 
+    /// Has the sinks take back what they show after epoch `through`; returns those that can't.
+    pub(crate) async fn restore(&mut self, through: Option<u64>) -> Result<Vec<Arc<str>>> {
+        let mut unable = Vec::new();
+        for task in self.tasks.iter_mut().filter(|it| !it.best_effort) {
+            let mut n = 0;
+            let restored = loop {
+                n += 1;
+                let shared = || Error::internal(format!("sink {} is in use", task.name));
+                match Arc::get_mut(&mut task.sink).ok_or_else(shared)?.restore(through).await {
+                    Ok(restored) => break restored,
+                    Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                        tracing::warn!(sink = %task.name, %error, "a sink can't take back its rows for now");
+                    }
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            };
+            if !restored {
+                unable.push(task.name.clone());
+            }
+        }
+        Ok(unable)
+    }
+
     /// What each sink does in the background, between epochs.
     pub(crate) fn maintenance(&self, budget: Duration) -> impl Future<Output = ()> + Send + use<> {
         let sinks: Vec<_> = self.tasks.iter().map(|it| (it.name.clone(), it.sink.clone())).collect();

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
+use crate::log::branch::Branches;
 use crate::log::frame::{self, Kind};
 use crate::log::spark::SparkLogs;
 use crate::log::wal::Wal;
@@ -150,6 +151,7 @@ struct Job {
     files: SnapshotFiles,
     wal: Wal,
     spark: SparkLogs,
+    branches: Branches,
     owner: Arc<Owner>,
     retain: u64,
 }
@@ -170,7 +172,10 @@ impl Job {
     async fn purge(&self, latest: u64) -> Result<Option<Vec<SourceRange>>> {
         let Some(restorable) = latest.checked_sub(self.retain) else { return Ok(None) };
         let snapshots = self.files.epochs().await?;
-        let Some(oldest) = snapshots.iter().copied().rfind(|it| *it <= restorable) else { return Ok(None) };
+        // A snapshot that was left by going back has no part in the state.
+        let left = self.branches.left().await?;
+        let is_kept = |it: &u64| *it <= restorable && !left.iter().any(|left| left.contains(it));
+        let Some(oldest) = snapshots.iter().copied().rfind(is_kept) else { return Ok(None) };
         let attempt = self.files.attempt(oldest).await?;
         let (record, _) = self.wal.read(oldest, attempt).await?;
         let faults = &self.files.store.faults;
@@ -178,6 +183,7 @@ impl Job {
         self.remove(self.spark.before(oldest).await?).await?;
         self.remove(self.wal.before(oldest).await?).await?;
         self.remove(self.staged_before(oldest).await?).await?;
+        self.remove(self.branches.before(oldest).await?).await?;
         faults.hit(Point::Purge, latest)?;
         self.remove(self.files.before(oldest).await?).await?;
         Ok(Some(record.plan.sources))
@@ -220,6 +226,7 @@ impl Snapshots {
             files: checkpoint.snapshots.clone(),
             wal: checkpoint.wal.clone(),
             spark: checkpoint.spark.clone(),
+            branches: checkpoint.branches.clone(),
             owner: checkpoint.owner.clone(),
             retain,
         };

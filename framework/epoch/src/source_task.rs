@@ -7,7 +7,7 @@ use futures::future::{FutureExt, select_all};
 use tidegate_api::{DynSource, Error, ErrorKind, OffsetJson, OffsetRange, ReadLimit, Replay, Result};
 
 use crate::checkpoint::Checkpoint;
-use crate::log::{Plan, SourceRange};
+use crate::log::{Plan, SourceMark, SourceRange};
 use crate::program::{SourceInput, SplitInput};
 use crate::retry::Retry;
 
@@ -49,6 +49,8 @@ pub(crate) struct SourceReport {
 /// All sources, in the order in which the query got them.
 pub(crate) struct Sources {
     tasks: Vec<SourceTask>,
+    /// Those that the query had once.
+    pub(crate) removed: Vec<SourceMark>,
     /// Splits to aim at for each source.
     splits: usize,
 }
@@ -62,7 +64,7 @@ impl Sources {
             }
             tasks.push(SourceTask { name, index: 0, source, limit, position: None, latest: None });
         }
-        Ok(Self { tasks, splits: splits.max(1) })
+        Ok(Self { tasks, removed: Vec::new(), splits: splits.max(1) })
     }
 
     /// Gives each source the line in the log that its name keeps for ever.
@@ -78,45 +80,62 @@ impl Sources {
         self.tasks.iter().all(|it| it.source.replay() == Replay::Deterministic)
     }
 
-    /// Refuses a log that is not of these sources.
+    /// Refuses a log that is not of these sources. Some may be new, some may be gone, but not all.
     pub(crate) fn check(&self, logged: &Plan) -> Result<()> {
-        let names = |them: Vec<&Arc<str>>| them.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
-        let ours: Vec<_> = self.tasks.iter().map(|it| &it.name).collect();
-        let theirs: Vec<_> = logged.sources.iter().map(|it| &it.name).collect();
-        if ours.len() != theirs.len() {
-            let (ours_n, theirs_n, ours, theirs) = (ours.len(), theirs.len(), names(ours), names(theirs));
-            return Err(Error::config(format!(
-                "it was written by a query of {theirs_n} sources ({theirs}), this one has {ours_n} ({ours})"
-            )));
-        }
-        if let Some(gone) = theirs.iter().find(|it| !ours.contains(it)) {
-            let (gone, ours) = (gone.to_string(), names(ours));
-            return Err(Error::config(format!("it has offsets of source '{gone}', this query has {ours}")));
+        let marks: Vec<SourceMark> = marks(logged).collect();
+        if !marks.is_empty() && !self.tasks.iter().any(|task| marks.iter().any(|it| it.name == task.name)) {
+            let names = |them: Vec<&Arc<str>>| them.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
+            let theirs = names(marks.iter().map(|it| &it.name).collect());
+            let ours = names(self.tasks.iter().map(|it| &it.name).collect());
+            let text = format!("it is of another query: it has offsets of source {theirs}, this query has {ours}");
+            return Err(Error::config(text));
         }
         for task in &self.tasks {
-            let Some(range) = logged.sources.iter().find(|it| it.name == task.name) else { continue };
-            if range.index != task.index {
-                let (theirs, ours) = (range.index, task.index);
+            let Some(mark) = marks.iter().find(|it| it.name == task.name) else { continue };
+            if mark.index != task.index {
+                let (theirs, ours) = (mark.index, task.index);
                 let text = format!("its records have index {theirs}, state/sources has {ours}: that file is damaged");
                 return Err(Error::config(text).within(about(&task.name)));
             }
             // Offsets are opaque here: a source that can't split an empty range can't read them.
-            let empty = OffsetRange { start: range.end.clone(), end: range.end.clone() };
+            let empty = OffsetRange { start: mark.offset.clone(), end: mark.offset.clone() };
             task.source.splits(empty, 1).map_err(|e| e.within(about(&task.name)))?;
         }
         Ok(())
     }
 
-    /// Stands at the ends of a logged epoch.
-    pub(crate) fn stand_at_ends(&mut self, ranges: &[SourceRange]) {
-        for task in &mut self.tasks {
-            if let Some(range) = ranges.iter().find(|it| it.name == task.name) {
-                task.position = Some(range.end.clone());
-            }
-        }
+    /// Refuses to run a plan that reads what this query has no more.
+    pub(crate) fn check_all_there(&self, plan: &Plan) -> Result<()> {
+        let gone = |it: &&SourceRange| it.start != it.end && !self.tasks.iter().any(|task| task.name == it.name);
+        let Some(gone) = plan.sources.iter().find(gone) else { return Ok(()) };
+        let (epoch, name) = (plan.epoch, &gone.name);
+        Err(Error::config(format!(
+            "epoch {epoch} is pending and reads source '{name}', which the query has no more: start it once with it"
+        )))
     }
 
-    /// Asks where a query starts that has no log yet.
+    /// Stands at the ends of a logged epoch. Sources that the epoch does not know stay where they are.
+    pub(crate) fn stand_at_ends(&mut self, plan: &Plan) {
+        let marks: Vec<SourceMark> = marks(plan).collect();
+        for task in &mut self.tasks {
+            if let Some(mark) = marks.iter().find(|it| it.name == task.name) {
+                task.position = Some(mark.offset.clone());
+            }
+        }
+        self.removed = marks.into_iter().filter(|mark| !self.tasks.iter().any(|it| it.name == mark.name)).collect();
+    }
+
+    /// The ranges from where the sources stand to these positions.
+    pub(crate) fn ranges_to(&self, ends: &[SourceMark]) -> Result<Vec<SourceRange>> {
+        let range = |task: &SourceTask| {
+            let start = task.position()?.clone();
+            let end = ends.iter().find(|it| it.name == task.name).map_or_else(|| start.clone(), |it| it.offset.clone());
+            Ok(SourceRange { name: task.name.clone(), index: task.index, start, end })
+        };
+        self.tasks.iter().map(range).collect()
+    }
+
+    /// Asks where sources start that the log does not know.
     pub(crate) async fn stand_at_start(&mut self, retry: Retry) -> Result<()> {
         for task in self.tasks.iter_mut().filter(|it| it.position.is_none()) {
             let mut n = 0;
@@ -213,6 +232,11 @@ impl Sources {
         };
         self.tasks.iter().map(report).collect()
     }
+}
+
+/// Where all sources stand after an epoch.
+fn marks(plan: &Plan) -> impl Iterator<Item = SourceMark> {
+    plan.sources.iter().map(SourceRange::end_mark).chain(plan.removed.iter().cloned())
 }
 
 fn about(name: &str) -> String {

@@ -69,11 +69,14 @@ pub enum ProgramKind {
     Join,
     /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree.
     Volatile,
+    /// As `Aggregate`, but each start brings another version of the query, and each group carries the version that wrote it
+    /// last.
+    Changed,
 }
 
 impl ProgramKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile];
+    pub const ALL: [Self; 5] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed];
 }
 
 /// What is done at a fault point.
@@ -130,6 +133,8 @@ pub struct CrashSetup {
     pub restart_each_epoch: bool,
     /// Epochs between two snapshots of the state; without any, every start reads all deltas.
     pub snapshot_epochs: u64,
+    /// How many bytes of staged rows stay in the record; more go to a file. None: as usual.
+    pub stage_memory: Option<usize>,
     /// False leaves it to the sinks to fence an owner that was followed by another.
     pub check_ownership: bool,
     /// A mistake to be caught.
@@ -157,6 +162,7 @@ impl CrashSetup {
             every: 1,
             restart_each_epoch: false,
             snapshot_epochs: 1,
+            stage_memory: None,
             check_ownership: true,
             mistake: None,
         }

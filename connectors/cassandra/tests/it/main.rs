@@ -10,4 +10,5 @@ mod outage;
 mod refusals;
 mod replay;
 mod stand;
+mod ties;
 mod types;

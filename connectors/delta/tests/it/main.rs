@@ -6,6 +6,7 @@ mod append;
 mod bench;
 mod cleaning;
 mod conformance;
+mod disk;
 mod harness;
 mod maintenance;
 mod objects;

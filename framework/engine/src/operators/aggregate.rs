@@ -294,6 +294,12 @@ impl Aggregate {
         self.state.snapshot()
     }
 
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) -> Result<()> {
+        self.state = KeyedState::new(self.state.layout().clone())?;
+        Ok(())
+    }
+
     pub(crate) fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
         self.state.load(snapshot)
     }

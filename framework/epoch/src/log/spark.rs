@@ -46,7 +46,14 @@ pub(crate) fn offsets_text(plan: &Plan) -> Result<String> {
         conf: BTreeMap::from([("spark.sql.streaming.multipleWatermarkPolicy", plan.watermark_policy.to_string())]),
     };
     let mut text = V1.to_owned() + &json(&metadata)?;
-    let lines = plan.sources.iter().map(|it| it.index + 1).max().unwrap_or(0);
+    let lines = plan
+        .sources
+        .iter()
+        .map(|it| it.index)
+        .chain(plan.removed.iter().map(|it| it.index))
+        .map(|it| it + 1)
+        .max()
+        .unwrap_or(0);
     for line in 0..lines {
         text.push('\n');
         match plan.sources.iter().find(|it| it.index == line) {

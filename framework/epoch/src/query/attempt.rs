@@ -52,8 +52,15 @@ impl Query {
         let mut clock = Lap::new(&self.clock);
         let sources = self.sources.open(plan).await?;
         timings.add("getBatch", clock.lap());
-        let input = EpochInput { epoch: epoch.clone(), late_watermark_ms: plan.late_watermark_ms, sources };
-        let mut outputs = self.sinks.outputs(&epoch).await?;
+        let input = EpochInput {
+            epoch: epoch.clone(),
+            late_watermark_ms: plan.late_watermark_ms,
+            sources,
+            statics: plan.statics.clone(),
+            seed: plan.seed,
+            zone: plan.zone.clone(),
+        };
+        let mut outputs = if plan.suppress { self.sinks.no_outputs() } else { self.sinks.outputs(&epoch).await? };
         let numbers = self.program.run(input, &mut outputs).await?;
         let next = self.watermark.after(&numbers.event_times);
         let delta = encode_deltas(&self.program.delta()?)?;
@@ -83,7 +90,9 @@ impl Query {
     /// Makes the attempt durable: first what its record only names, then the record.
     async fn log(&mut self, ran: &mut Ran, delta: &[u8]) -> Result<()> {
         let manifest = &mut ran.record.manifest;
-        manifest.sinks = self.sinks.exact();
+        if !ran.record.plan.suppress {
+            manifest.sinks = self.sinks.exact();
+        }
         let (pieces, sections) = self.sinks.stage(&ran.epoch, &mut ran.delivery).await?;
         manifest.staged = pieces;
         self.staged.note(&ran.record);

@@ -33,7 +33,9 @@ impl Query {
             let value = outcome.next_watermark_ms.unwrap_or(0);
             self.watermark = Watermark::new(self.watermark.policy(), self.program.watermarks(), value);
         }
-        self.sources.stand_at_ends(&record.plan.sources);
+        self.sources.stand_at_ends(&record.plan);
+        self.next = record.epoch() + 1;
+        self.delivered = None;
         self.commit = Some(outcome);
         self.last = Some(record.plan.clone());
         timings.add("commitOffsets", clock.lap());

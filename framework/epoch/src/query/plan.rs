@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::Query;
 use crate::fault::Point;
 use crate::log::{Plan, SourceRange};
+use crate::program::StaticVersion;
 use crate::progress::Timings;
 use crate::trigger::Trigger;
 use crate::watermark::END_OF_TIME_MS;
@@ -18,39 +19,57 @@ impl Query {
     pub(super) async fn next_plan(&mut self, timings: &mut Timings) -> Result<Option<Plan>> {
         self.handle.set_status("Getting offsets from sources", false, true);
         let began = self.clock.monotonic();
-        let number = self.last.as_ref().map_or(0, |it| it.epoch + 1);
-        let ranges = self.ranges(number).await?;
-        timings.add("latestOffset", self.clock.monotonic().saturating_sub(began));
-        let has_data = ranges.iter().any(|it| it.start != it.end);
-        if !has_data && !self.watermark_closes() && !self.flushes() {
-            return Ok(None);
-        }
-        // Plans are made once, when the query starts; Spark plans each epoch.
-        timings.add("queryPlanning", std::time::Duration::ZERO);
-        Ok(Some(self.plan(number, ranges)))
-    }
-
-    async fn ranges(&mut self, number: u64) -> Result<Vec<SourceRange>> {
         let mut n = 0;
-        loop {
+        let planned = loop {
             n += 1;
-            match self.try_ranges(number).await {
+            match self.try_plan().await {
                 Err(e) if self.faults.crashed() => return Err(e),
                 Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
-                    tracing::warn!(query = self.handle.name(), epoch = number, %error, "planning failed for now");
+                    tracing::warn!(query = self.handle.name(), epoch = self.next, %error, "planning failed for now");
                 }
-                other => return other,
+                other => break other?,
             }
-        }
+        };
+        timings.add("latestOffset", self.clock.monotonic().saturating_sub(began));
+        // Plans are made once, when the query starts; Spark plans each epoch.
+        timings.add("queryPlanning", std::time::Duration::ZERO);
+        Ok(planned)
     }
 
-    async fn try_ranges(&mut self, number: u64) -> Result<Vec<SourceRange>> {
-        self.faults.hit(Point::Plan, number)?;
+    async fn try_plan(&mut self) -> Result<Option<Plan>> {
+        self.faults.hit(Point::Plan, self.next)?;
+        if let Some(plan) = self.delivered_plan().await? {
+            return Ok(Some(plan));
+        }
         if self.settings.trigger == Trigger::AvailableNow && !self.frozen {
             self.sources.freeze().await?;
             self.frozen = true;
         }
-        self.sources.plan(self.settings.trigger != Trigger::Once).await
+        let ranges = self.sources.plan(self.settings.trigger != Trigger::Once).await?;
+        let has_data = ranges.iter().any(|it| it.start != it.end);
+        if !has_data && !self.watermark_closes() && !self.flushes() {
+            return Ok(None);
+        }
+        let statics = self.program.statics().await?;
+        Ok(Some(self.plan(ranges, statics)))
+    }
+
+    /// After going back: an epoch that brings the state to where the sinks are. It evicts as far as the epochs did that
+    /// it stands for, since what they closed has been shown.
+    async fn delivered_plan(&mut self) -> Result<Option<Plan>> {
+        let Some(delivered) = &self.delivered else { return Ok(None) };
+        let ranges = self.sources.ranges_to(&delivered.positions)?;
+        let used_ms = self.last.as_ref().and_then(|it| it.watermark_ms);
+        let evicts = delivered.watermark_ms > used_ms;
+        if !evicts && ranges.iter().all(|it| it.start == it.end) {
+            self.delivered = None;
+            return Ok(None);
+        }
+        if let Some(watermark_ms) = delivered.watermark_ms {
+            self.watermark.raise_to(watermark_ms);
+        }
+        let statics = self.program.statics().await?;
+        Ok(Some(Plan { suppress: true, ..self.plan(ranges, statics) }))
     }
 
     /// True if an epoch without data is called for. Unlike Spark's this is asked after a restart too: a crash between
@@ -75,7 +94,8 @@ impl Query {
         wanted
     }
 
-    fn plan(&self, number: u64, sources: Vec<SourceRange>) -> Plan {
+    fn plan(&self, sources: Vec<SourceRange>, statics: Vec<StaticVersion>) -> Plan {
+        let number = self.next;
         let last = self.last.as_ref();
         let now_ms = self.clock.now_ms();
         let time_ms = last.map_or(now_ms, |it| it.time_ms.max(now_ms));
@@ -93,6 +113,9 @@ impl Query {
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),
             digest: self.digest.clone(),
+            statics,
+            removed: self.sources.removed.clone(),
+            suppress: false,
         }
     }
 }

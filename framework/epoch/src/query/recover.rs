@@ -40,6 +40,8 @@ impl Query {
             frozen: false,
             commit: None,
             last: None,
+            next: 0,
+            delivered: None,
             triggered_ms: None,
             told_ms: clock.now_ms(),
             maintenance: JoinSet::new(),
@@ -85,51 +87,81 @@ impl Query {
 
     async fn recover(&mut self) -> Result<Option<Box<QueryProgress>>> {
         self.sources.take_indices(&self.checkpoint).await?;
-        let Some(newest) = Newest::read(&self.checkpoint).await? else {
-            for sink in self.sinks.open(self.checkpoint.query_id()).await? {
-                refuse_ahead(&sink, None)?;
+        let newest = Newest::read(&self.checkpoint).await?;
+        let branch = self.checkpoint.branches.newest().await?;
+        let branch = branch.filter(|it| newest.as_ref().is_none_or(|newest| newest.epoch() < it.next));
+        let finished = match (branch, newest) {
+            (Some(branch), _) => self.go_on_from_branch(branch).await.map(|()| None),
+            (None, Some(newest)) => self.go_on_from_newest(newest).await,
+            (None, None) => {
+                for sink in self.sinks.open(self.checkpoint.query_id()).await? {
+                    refuse_ahead(&sink, None)?;
+                }
+                self.staged.take_over(&self.checkpoint, None).await.map(|()| None)
             }
-            self.staged.take_over(&self.checkpoint, None).await?;
-            self.sources.stand_at_start(self.retry).await?;
-            return Ok(None);
-        };
+        }?;
+        self.sources.stand_at_start(self.retry).await?;
+        Ok(finished)
+    }
+
+    async fn go_on_from_newest(&mut self, newest: Newest) -> Result<Option<Box<QueryProgress>>> {
         // What the files alone can refuse is refused before a sink is touched.
         self.sources.check(&newest.record().plan).map_err(|e| e.within(about(&self.checkpoint)))?;
         let before = newest.state_before(&self.checkpoint).await?;
+        let after = newest.state_after(&self.checkpoint, before.as_ref()).await?;
+        let fits = match (self.restore(&after), &before) {
+            // A changed query may still run the epoch anew.
+            (Err(e), Some(before)) => self.restore(before).and(Err(e)),
+            (Err(e), None) => return Err(e),
+            (Ok(()), _) => Ok(()),
+        };
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
         let verdict = newest.verdict(&stands, &self.digest)?;
         self.staged.take_over(&self.checkpoint, Some((newest.epoch(), verdict.attempt()))).await?;
         match verdict {
             Verdict::Decided(attempt) => {
-                let (record, delta) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
-                let chain = match before {
-                    Some(mut chain) => {
-                        chain.push(record.clone(), delta);
-                        chain
-                    }
-                    None => Chain::read(&self.checkpoint, Some(&record.outcome())).await?,
-                };
-                self.load(chain).await?;
+                if attempt == newest.record().attempt {
+                    fits?;
+                    self.loaded(&after).await?;
+                } else {
+                    let chosen = Commit { epoch: newest.epoch(), attempt, next_watermark_ms: None };
+                    self.load(&Chain::read(&self.checkpoint, Some(&chosen)).await?).await?;
+                }
+                let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
                 self.go_on_from(record).await?;
                 Ok(None)
             }
-            Verdict::Staged(attempt) => self.finish_staged(newest.epoch(), attempt).await.map(Some),
+            Verdict::Staged(attempt) => {
+                fits?;
+                self.finish_staged(newest.epoch(), attempt).await.map(Some)
+            }
             Verdict::Pending(attempt) => {
-                self.load(before.unwrap_or_default()).await?;
                 let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
+                self.sources.check_all_there(&record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
+                self.load(&before.unwrap_or_default()).await?;
                 self.finish(record).await.map(Some)
             }
         }
     }
 
-    /// Sets the state, and completes Spark's files of the epochs that it is made of.
-    async fn load(&mut self, chain: Chain) -> Result<()> {
+    fn restore(&mut self, chain: &Chain) -> Result<()> {
+        chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
+    }
+
+    /// Sets the state.
+    pub(super) async fn load(&mut self, chain: &Chain) -> Result<()> {
+        self.restore(chain)?;
+        self.loaded(chain).await
+    }
+
+    /// The program has this state: completes Spark's files of the epochs that it is made of.
+    async fn loaded(&mut self, chain: &Chain) -> Result<()> {
         if !self.checkpoint.store.is_remote() {
             self.checkpoint.spark.complete(chain.records()).await?;
         }
         let (epochs, bytes) = chain.weight();
         self.snapshots.count(epochs, bytes);
-        chain.restore(self.program.as_mut()).map_err(|e| e.within(about(&self.checkpoint)))
+        Ok(())
     }
 
     /// The newest epoch is decided: the next one begins where it ends.
@@ -139,8 +171,9 @@ impl Query {
         let used = record.plan.watermark_ms.unwrap_or(0);
         let next = record.manifest.next_watermark_ms.unwrap_or(0);
         self.stand_at(record.plan.watermark_policy, used.max(next), Some(record.outcome()));
-        self.sources.stand_at_ends(&record.plan.sources);
+        self.sources.stand_at_ends(&record.plan);
         self.note_changes(&record.plan);
+        self.next = record.epoch() + 1;
         self.last = Some(record.plan);
         Ok(())
     }
@@ -149,8 +182,10 @@ impl Query {
     /// `once` the only one.
     async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
         let used = record.plan.watermark_ms.unwrap_or(0);
-        self.stand_at(record.plan.watermark_policy, used, record.commit);
+        self.stand_at(record.plan.watermark_policy, used, record.commit.clone());
         self.note_changes(&record.plan);
+        self.next = record.epoch();
+        self.sources.removed.clone_from(&record.plan.removed);
         let (now_ms, began) = (self.clock.now_ms(), self.clock.monotonic());
         self.turns.begin(now_ms);
         let progress = self.epoch(record.plan, now_ms, began, Timings::default()).await?;
@@ -172,7 +207,7 @@ impl Query {
         timings.add("addBatch", self.clock.monotonic().saturating_sub(began));
         self.write_commit(&record).await?;
         self.faults.hit(Point::Seal, number)?;
-        self.load(Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
+        self.load(&Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
         self.go_on_from(record.clone()).await?;
         let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0 };
         let progress = self.tell(&decided, now_ms, began, &timings, synced);
@@ -181,7 +216,7 @@ impl Query {
     }
 
     /// The watermark goes on at the query's value; what each node had reached is not known any more.
-    fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
+    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
         self.watermark = Watermark::new(policy, self.program.watermarks(), query_ms);
         self.commit = commit;
     }

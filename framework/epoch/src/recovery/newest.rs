@@ -10,7 +10,7 @@ use tidegate_api::{AttemptId, Error, Result};
 
 use super::{Chain, about, refuse_ahead};
 use crate::checkpoint::Checkpoint;
-use crate::log::Record;
+use crate::log::{Commit, Record};
 use crate::sink_task::SinkStands;
 
 /// What is to be done with the newest epoch.
@@ -37,6 +37,8 @@ pub(crate) struct Newest {
     epoch: u64,
     attempts: BTreeSet<AttemptId>,
     latest: Record,
+    /// Its state delta.
+    delta: Vec<u8>,
     /// The whole records of earlier attempts.
     earlier: BTreeMap<AttemptId, Record>,
     /// The attempt that a snapshot is of.
@@ -65,7 +67,7 @@ impl Newest {
         let Some((epoch, attempts)) = without_zombies(logged).pop_last() else { return Ok(None) };
         let mut down = attempts.iter().rev();
         let attempt = down.next().copied().ok_or_else(|| Error::internal("an epoch without attempts"))?;
-        let (latest, _) = checkpoint.wal.read(epoch, attempt).await?;
+        let (latest, delta) = checkpoint.wal.read(epoch, attempt).await?;
         let mut earlier = BTreeMap::new();
         for attempt in down {
             // One that is not whole is missed only if a sink shows it.
@@ -78,7 +80,7 @@ impl Newest {
             _ => None,
         };
         let committed = checkpoint.spark.is_committed(epoch).await?;
-        Ok(Some(Self { epoch, attempts, latest, earlier, snapshot, committed }))
+        Ok(Some(Self { epoch, attempts, latest, delta, earlier, snapshot, committed }))
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -88,6 +90,22 @@ impl Newest {
     /// The record of the newest attempt.
     pub(crate) fn record(&self) -> &Record {
         &self.latest
+    }
+
+    /// The state after the epoch by the newest attempt, if the one before it is `before`.
+    pub(crate) async fn state_after(&self, checkpoint: &Checkpoint, before: Option<&Chain>) -> Result<Chain> {
+        match (before, self.snapshot) {
+            (Some(before), _) => {
+                let mut chain = before.clone();
+                chain.push(self.latest.clone(), self.delta.clone());
+                Ok(chain)
+            }
+            (None, attempt) => {
+                let attempt = attempt.unwrap_or(self.latest.attempt);
+                let last = Commit { epoch: self.epoch, attempt, next_watermark_ms: None };
+                Chain::read(checkpoint, Some(&last)).await
+            }
+        }
     }
 
     /// The state before the epoch; nothing if a snapshot of it makes the question idle, since older records may be gone.

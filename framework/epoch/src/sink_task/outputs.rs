@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use tidegate_api::{DynWriter, Epoch, Error, Rejected, Result};
 
-use super::{Sinks, about};
+use super::{SinkTask, Sinks, about};
 use crate::stage::{self, StageWriter};
 
 /// The writers of an epoch, one for each sink. The program writes its rows here.
@@ -26,8 +26,8 @@ pub(super) enum Target {
     Writer(Box<dyn DynWriter>),
     /// To where they wait for it.
     Stage(StageWriter),
-    /// Nowhere: a best-effort sink has failed.
-    Failed(Option<Error>),
+    /// Nowhere: a best-effort sink has failed, or all sinks have these rows.
+    Nowhere(Option<Error>),
 }
 
 impl Outputs {
@@ -43,11 +43,11 @@ impl Outputs {
         let written = match &mut output.target {
             Target::Writer(writer) => write(writer.as_mut(), batch).await,
             Target::Stage(stage) => stage.write(&batch),
-            Target::Failed(_) => return Ok(()),
+            Target::Nowhere(_) => return Ok(()),
         };
         match written {
             Ok(()) => output.rows += rows,
-            Err(e) if output.best_effort => output.target = Target::Failed(Some(e)),
+            Err(e) if output.best_effort => output.target = Target::Nowhere(Some(e)),
             Err(e) => return Err(e.within(about(&output.name))),
         }
         Ok(())
@@ -78,6 +78,17 @@ pub(super) async fn write(writer: &mut dyn DynWriter, batch: RecordBatch) -> Res
 }
 
 impl Sinks {
+    /// Outputs that take rows and write none.
+    pub(crate) fn no_outputs(&self) -> Outputs {
+        let output = |it: &SinkTask| Output {
+            name: it.name.clone(),
+            target: Target::Nowhere(None),
+            best_effort: it.best_effort,
+            rows: 0,
+        };
+        Outputs { outputs: self.tasks.iter().map(output).collect() }
+    }
+
     /// The outputs of an epoch. Sinks without rows get one too: an empty epoch may be worth showing.
     pub(crate) async fn outputs(&mut self, epoch: &Epoch) -> Result<Outputs> {
         let mut outputs = Vec::with_capacity(self.tasks.len());
@@ -90,7 +101,7 @@ impl Sinks {
                     Ok(writer) => Target::Writer(writer),
                     Err(e) => {
                         task.tolerate(epoch, e)?;
-                        Target::Failed(None)
+                        Target::Nowhere(None)
                     }
                 }
             };

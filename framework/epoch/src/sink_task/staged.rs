@@ -76,8 +76,8 @@ impl Sinks {
             let outcome = match output.target {
                 Target::Writer(writer) => writer.prepare().await.map(|part| Ready::Parts(vec![part])),
                 Target::Stage(stage) => stage.finish().map(Ready::Rows),
-                Target::Failed(Some(error)) => Err(error),
-                Target::Failed(None) => Ok(Ready::Nothing),
+                Target::Nowhere(Some(error)) => Err(error),
+                Target::Nowhere(None) => Ok(Ready::Nothing),
             };
             let ready = match outcome {
                 Ok(ready) => Ok(ready),

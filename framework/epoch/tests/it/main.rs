@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod branches;
 mod crash;
 mod damage;
 mod errors;
@@ -11,6 +12,7 @@ mod order;
 mod ownership;
 mod progress;
 mod retention;
+mod sources;
 mod staging;
 mod triggers;
 mod watermarks;

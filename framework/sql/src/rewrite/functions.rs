@@ -53,6 +53,11 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         "explode_outer" | "posexplode" | "posexplode_outer" | "inline" | "inline_outer" => {
             return Err(refuse(function, &format!("{name} is not supported yet, explode is")));
         }
+        "rand" | "randn" | "random" | "uniform" | "randstr" | "shuffle" | "uuid" | "gen_random_uuid" => {
+            let text =
+                format!("{name}() is not supported on a stream: an epoch that runs again must give the same rows");
+            return Err(refuse(function, &text));
+        }
         "monotonically_increasing_id" => {
             return Err(refuse(function, "monotonically_increasing_id() is not supported on a stream"));
         }

@@ -39,6 +39,7 @@ impl Draw {
         let setup = CrashSetup {
             place,
             snapshot_epochs: random.choice([1, 2, 3, 5, u64::MAX]).unwrap_or(1),
+            stage_memory: random.bool().then_some(100),
             check_ownership: !fenced || random.bool(),
             ..CrashSetup::on(program, sinks)
         };
@@ -96,7 +97,7 @@ fn script(random: &mut Rng, sources: usize) -> Script {
     for _ in 0..random.usize(4..14) {
         let mut feed: Feed = Vec::new();
         for _ in 0..sources {
-            now += random.i64(..9);
+            now += random.i64(0..9);
             feed.push(Some((0..random.usize(..6)).map(|_| row(random, now)).collect()));
         }
         if sources > 1 && random.u32(..3) == 0 {
@@ -111,7 +112,7 @@ fn script(random: &mut Rng, sources: usize) -> Script {
 
 fn row(random: &mut Rng, now: i64) -> Row {
     // Some come late, some far too late.
-    let late = if random.u32(..4) == 0 { random.i64(..40) } else { random.i64(..4) };
+    let late = if random.u32(..4) == 0 { random.i64(0..40) } else { random.i64(0..4) };
     ((now - late).max(0), random.choice(["a", "b", "c", "d"]).unwrap_or("a").to_owned())
 }
 

@@ -73,15 +73,42 @@ fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
     Some((epoch.parse().ok()?, attempt.parse().ok()?))
 }
 
-/// Magic and version take twelve bytes, length and checksum of the header twelve more.
-fn parse(bytes: &[u8]) -> Result<Record> {
-    let header = || {
-        let (length, rest) = bytes.get(12..)?.split_at_checked(8)?;
+/// Magic and version take twelve bytes, from version 2 on the number of sections four more; then come the sections, each
+/// behind its length and its checksum.
+fn sections(bytes: &[u8]) -> Option<Vec<&[u8]>> {
+    let version = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let mut rest = bytes.get(if version == 1 { 12.. } else { 16.. })?;
+    let mut sections = Vec::new();
+    while let Some((length, after)) = rest.split_at_checked(8) {
         let length = usize::try_from(u64::from_le_bytes(length.try_into().ok()?)).ok()?;
-        serde_json::from_slice::<Value>(rest.get(4..)?.get(..length)?).ok()
-    };
-    let json = header().ok_or_else(|| Error::internal("it does not parse"))?;
+        let (section, after) = after.get(4..)?.split_at_checked(length)?;
+        sections.push(section);
+        rest = after;
+    }
+    Some(sections)
+}
+
+fn parse(bytes: &[u8]) -> Result<Record> {
+    let header = sections(bytes).and_then(|it| serde_json::from_slice::<Value>(it.first()?).ok());
+    let json = header.ok_or_else(|| Error::internal("it does not parse"))?;
     record(&json).ok_or_else(|| Error::internal(format!("a field is missing in {json}")))
+}
+
+/// The same record with nothing staged.
+fn unstaged(bytes: &[u8]) -> Option<Vec<u8>> {
+    let sections = sections(bytes)?;
+    let mut header: Value = serde_json::from_slice(sections.first()?).ok()?;
+    header["manifest"]["staged"] = Value::Array(Vec::new());
+    let header = serde_json::to_vec(&header).ok()?;
+    let mut text = [bytes.get(..8)?, &2_u32.to_le_bytes(), &2_u32.to_le_bytes()].concat();
+    for section in [&header[..], sections.get(1)?] {
+        let length = (section.len() as u64).to_le_bytes();
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&length);
+        crc.update(section);
+        text.extend([&length[..], &crc.finalize().to_le_bytes(), section].concat());
+    }
+    Some(text)
 }
 
 fn record(json: &Value) -> Option<Record> {
@@ -169,6 +196,17 @@ impl Files {
     /// Writes `commits/<epoch>`, as a loop would that is in too great a hurry.
     pub(crate) async fn write_commit(&self, epoch: u64) -> Result<()> {
         self.put(&format!("commits/{epoch}"), b"v1\n{\"nextBatchWatermarkMs\":0}".to_vec()).await
+    }
+
+    /// Takes what is staged out of all records.
+    pub(crate) async fn forget_staged(&self) -> Result<()> {
+        for name in self.list("state/wal").await?.into_iter().filter(|it| parse_name(it).is_some()) {
+            let key = format!("state/wal/{name}");
+            if let Some(text) = self.get(&key).await?.and_then(|it| unstaged(&it)) {
+                self.put(&key, text).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the records of epochs that are not decided.

@@ -130,6 +130,7 @@ impl Planted {
 pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> Result<()> {
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
+        Some(Mistake::StageIgnored) => files.forget_staged().await,
         _ => Ok(()),
     }
 }

@@ -31,27 +31,31 @@ pub(super) type Probe = Arc<Mutex<Vec<String>>>;
 struct CountProgram {
     kind: ProgramKind,
     sinks: usize,
+    /// Which start of the query this is.
+    life: usize,
     state: KeyedState,
     probe: Probe,
     planted: Planted,
 }
 
 /// The program of one life.
-pub(super) fn program(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Box<dyn Program>> {
-    match kind {
-        ProgramKind::Join => Ok(Box::new(JoinProgram::new(sinks, probe)?)),
-        _ => Ok(Box::new(CountProgram::new(kind, sinks, probe, planted)?)),
+pub(super) fn program(
+    kind: ProgramKind,
+    sinks: usize,
+    life: usize,
+    probe: Probe,
+    planted: Planted,
+) -> Result<Box<dyn Program>> {
+    if kind == ProgramKind::Join {
+        return Ok(Box::new(JoinProgram::new(sinks, probe)?));
     }
+    Ok(Box::new(CountProgram { kind, sinks, life, state: KeyedState::new(layout())?, probe, planted }))
 }
 
 /// A group: window start in milliseconds, word.
 type Group = (i64, String);
 
 impl CountProgram {
-    fn new(kind: ProgramKind, sinks: usize, probe: Probe, planted: Planted) -> Result<Self> {
-        Ok(Self { kind, sinks, state: KeyedState::new(layout())?, probe, planted })
-    }
-
     fn aggregates(&self) -> bool {
         self.kind != ProgramKind::Stateless
     }
@@ -59,6 +63,7 @@ impl CountProgram {
     /// Tells an epoch, or an attempt, from the others.
     fn mark(&self, epoch: &Epoch) -> i64 {
         match self.kind {
+            ProgramKind::Changed => self.life as i64,
             ProgramKind::Volatile => (epoch.attempt.generation as i64) * 1000 + i64::from(epoch.attempt.n),
             _ => epoch.time_ms,
         }

@@ -16,7 +16,7 @@ use super::mistake::{self, Memory, Planted};
 use super::place::Ground;
 use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
-use super::{CrashSetup, SinkUnder};
+use super::{CrashSetup, ProgramKind, SinkUnder};
 use crate::clock::ManualClock;
 use crate::memory::MemoryInput;
 use crate::suite::{SinkBench, sorted_lines};
@@ -247,16 +247,23 @@ impl World {
         let parts = QueryParts {
             name: "crash".into(),
             sources: self.sources(),
-            program: program(self.setup.program, sinks.len(), probe.clone(), planted)?,
+            program: program(self.setup.program, sinks.len(), life, probe.clone(), planted)?,
             sinks,
             settings: self.settings.clone(),
             clock: self.clock.clone(),
-            digest: "crash".to_owned(),
+            digest: if self.setup.program == ProgramKind::Changed {
+                format!("crash {life}")
+            } else {
+                "crash".to_owned()
+            },
             listeners: Vec::new(),
         };
         let mut query = Query::new(checkpoint, parts)?;
         query.set_retry(Retry { tries: 10, first: Duration::ZERO, most: Duration::ZERO });
         query.set_snapshot_interval(self.setup.snapshot_epochs);
+        if let Some(bytes) = self.setup.stage_memory {
+            query.set_stage_memory(bytes);
+        }
         query.start().await?;
         let mut life = Life { query };
         self.after_step(&mut life).await?;
@@ -308,6 +315,9 @@ impl World {
         }
         drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
         let restored = self.probed();
+        for name in self.ground.files.list("state/staged").await? {
+            self.wrong(format!("state/staged/{name} stays behind"));
+        }
         let shared = self.shared();
         Ok(Outcome { log: shared.log.decided()?, sinks, state, restored, wrong: shared.wrong.clone() })
     }

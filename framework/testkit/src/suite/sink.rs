@@ -41,7 +41,8 @@ pub fn suite_schema() -> SchemaRef {
 ///
 /// Nothing is visible before the commit, all after it; a commit repeated, by the same parts or by another attempt, adds
 /// nothing; what was only prepared is gone after a crash or an abort; `open` tells the last epoch; two writers do not
-/// disturb each other. A sink that is at least once is spared what it does not promise.
+/// disturb each other. A sink that is at least once is spared what it does not promise; one that is idempotent must show
+/// the rows once however often they are committed.
 ///
 /// # Errors
 /// `Internal`, saying what was found; or as the sink.
@@ -55,8 +56,10 @@ where
     commit_shows(&make().await?).await.map_err(within("commit"))?;
     aborts(&make().await?).await.map_err(within("abort"))?;
     let guarantee = make().await?.sink(&spec()).await?.guarantee();
-    if guarantee < Guarantee::Transactional {
-        return Ok(());
+    match guarantee {
+        Guarantee::AtLeastOnce => return Ok(()),
+        Guarantee::Idempotent => return overwrites(&make().await?).await.map_err(within("epochs written again")),
+        Guarantee::Transactional => {}
     }
     repeats(&make().await?).await.map_err(within("repeated commit"))?;
     crash_before_commit(&make().await?).await.map_err(within("crash between prepare and commit"))?;
@@ -172,6 +175,27 @@ async fn repeats(bench: &impl SinkBench) -> Result<()> {
     let parts = prepared(sink.as_ref(), &other, &[rows(0, 5)?]).await?;
     commit_again(sink.as_ref(), &other, parts, zero.attempt).await?;
     sees(bench, "another attempt at an epoch that is there", &[kept]).await
+}
+
+/// By the same parts, by another attempt, by the next process, and late by the one before.
+async fn overwrites(bench: &impl SinkBench) -> Result<()> {
+    let (first, _) = open(bench, "out").await?;
+    let (zero, again) = (epoch(0, (1, 0)), epoch(0, (1, 1)));
+    let kept = rows(0, 5)?;
+    let parts = prepared(first.as_ref(), &zero, std::slice::from_ref(&kept)).await?;
+    commit(first.as_ref(), &zero, parts.clone()).await?;
+    first.commit(&zero, parts, &[]).await?;
+    sees(bench, "the same parts twice", std::slice::from_ref(&kept)).await?;
+    let late = prepared(first.as_ref(), &again, std::slice::from_ref(&kept)).await?;
+    let (second, _) = open(bench, "out").await?;
+    let next = epoch(0, (2, 0));
+    let parts = prepared(second.as_ref(), &next, std::slice::from_ref(&kept)).await?;
+    second.commit(&next, parts, &[]).await?;
+    sees(bench, "written again by the next process", std::slice::from_ref(&kept)).await?;
+    match first.commit(&again, late, &[]).await {
+        Err(e) if e.kind() != ErrorKind::Fenced => return Err(e.within("a late commit of an old owner")),
+        _ => sees(bench, "written late by the process before", &[kept]).await,
+    }
 }
 
 async fn crash_before_commit(bench: &impl SinkBench) -> Result<()> {

@@ -94,3 +94,8 @@ async fn a_write_time_of_the_clock_is_caught() {
 async fn rows_computed_again_though_they_were_staged_are_caught() {
     caught(Mistake::StageIgnored, two(ProgramKind::Volatile)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_epoch_finished_by_a_changed_query_is_caught() {
+    caught(Mistake::StageIgnored, two(ProgramKind::Changed)).await;
+}

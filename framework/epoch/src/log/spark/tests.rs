@@ -22,6 +22,9 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         seed: 1,
         zone: "UTC".to_owned(),
         digest: String::new(),
+        statics: Vec::new(),
+        removed: Vec::new(),
+        suppress: false,
     }
 }
 

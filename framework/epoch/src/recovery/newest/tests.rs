@@ -39,6 +39,9 @@ fn record(of: AttemptId, staged: bool) -> Record {
         seed: 0,
         zone: "UTC".to_owned(),
         digest: "query".to_owned(),
+        statics: Vec::new(),
+        removed: Vec::new(),
+        suppress: false,
     };
     Record { attempt: of, commit: None, plan, manifest }
 }
@@ -49,7 +52,7 @@ fn newest(attempts: &[&str], snapshot: Option<&str>, committed: bool) -> Newest 
     let mut earlier: BTreeMap<AttemptId, Record> = records.map(|it| (it.attempt, it)).collect();
     let attempts = earlier.keys().copied().collect();
     let (_, latest) = earlier.pop_last().unwrap();
-    Newest { epoch: 5, attempts, latest, earlier, snapshot: snapshot.map(attempt), committed }
+    Newest { epoch: 5, attempts, latest, delta: Vec::new(), earlier, snapshot: snapshot.map(attempt), committed }
 }
 
 fn sink(committed: Option<(u64, &str)>, best_effort: bool) -> SinkStands {

@@ -22,7 +22,7 @@ use tidegate_storage::object_store::path::Path as StorePath;
 use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
-pub(crate) use program::{DELAY_MS, Windows, model};
+pub(crate) use program::{DELAY_MS, Version, Windows, model};
 pub(crate) use sink::{Store, Table};
 pub(crate) use source::{Feed, Letters, Numbers};
 
@@ -94,6 +94,9 @@ pub(crate) struct World {
     /// Without one the program is stateless.
     pub(crate) windows: bool,
     pub(crate) digest: &'static str,
+    /// The layout of the program's state, if not the usual one.
+    pub(crate) layout: Option<&'static str>,
+    pub(crate) version: Version,
     /// How many bytes of an output stay in memory.
     pub(crate) stage_memory: Option<usize>,
     /// The sources can be read once only.
@@ -130,6 +133,8 @@ impl World {
             limit: ReadLimit::NONE,
             windows: true,
             digest: "digest",
+            layout: None,
+            version: Version::default(),
             stage_memory: None,
             once: false,
             place: None,
@@ -210,13 +215,15 @@ impl World {
             best_effort: store.is_best_effort(),
         };
         let nodes = if self.windows { self.feeds.iter().map(|(name, _)| *name).collect() } else { Vec::new() };
+        let program = Windows::new(nodes, self.stores.len(), self.events.clone());
+        let program = program.of(self.layout, self.version.clone());
         let mut query = Query::new(
             checkpoint,
             QueryParts {
                 name: "test".into(),
                 sources,
                 sinks: self.stores.iter().map(sink).collect(),
-                program: Box::new(Windows::new(nodes, self.stores.len(), self.events.clone())),
+                program: Box::new(program),
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),
                 digest: self.digest.to_owned(),

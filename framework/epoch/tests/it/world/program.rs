@@ -1,7 +1,7 @@
 //! Counts by window in append mode, and the model that says what must come out.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use tidegate_api::{Error, Result, async_trait};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
-    WatermarkNode,
+    StaticVersion, WatermarkNode,
 };
 
 use super::Events;
@@ -38,6 +38,9 @@ pub(crate) fn model(values: &[i64]) -> (Vec<(i64, i64)>, Counts) {
     (open.into_iter().collect(), left)
 }
 
+/// The version of the static source, if there is one.
+pub(crate) type Version = Arc<Mutex<Option<&'static str>>>;
+
 #[derive(Default)]
 struct Overlay {
     puts: Counts,
@@ -48,13 +51,23 @@ pub(crate) struct Windows {
     nodes: Vec<&'static str>,
     sinks: usize,
     events: Events,
+    layout: &'static str,
+    version: Version,
     state: Counts,
     overlay: Option<Overlay>,
 }
 
 impl Windows {
     pub(crate) fn new(nodes: Vec<&'static str>, sinks: usize, events: Events) -> Self {
-        Self { nodes, sinks, events, state: Counts::new(), overlay: None }
+        let (layout, version) = (LAYOUT, Version::default());
+        Self { nodes, sinks, events, layout, version, state: Counts::new(), overlay: None }
+    }
+
+    /// With another layout, and with a static source if that has a version.
+    pub(crate) fn of(mut self, layout: Option<&'static str>, version: Version) -> Self {
+        self.layout = layout.unwrap_or(LAYOUT);
+        self.version = version;
+        self
     }
 }
 
@@ -78,8 +91,16 @@ impl Program for Windows {
         self.nodes.iter().map(|id| WatermarkNode { id: (*id).into(), delay_ms: DELAY_MS }).collect()
     }
 
+    async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
+        let version = *self.version.lock().unwrap();
+        Ok(version.iter().map(|it| StaticVersion { name: "table".into(), version: (*it).to_owned() }).collect())
+    }
+
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
         assert!(self.overlay.is_none(), "an overlay was neither sealed nor discarded");
+        for it in &input.statics {
+            self.events.note(&format!("{} {}", it.name, it.version), input.epoch.number);
+        }
         self.events.note("run", input.epoch.number);
         let mut numbers = EpochNumbers::default();
         let mut overlay = Overlay::default();
@@ -142,7 +163,7 @@ impl Program for Windows {
         let Some(overlay) = &self.overlay else { return Ok(Vec::new()) };
         Ok(vec![OperatorDelta {
             operator: "windows".into(),
-            layout: LAYOUT.into(),
+            layout: self.layout.into(),
             evict_through_us: overlay.evict_ms.map(|it| it * 1000),
             tombstones: None,
             puts: (!overlay.puts.is_empty()).then(|| batch(&overlay.puts)),
@@ -163,8 +184,9 @@ impl Program for Windows {
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         let states = snapshot.iter().map(|it| &it.layout).chain(deltas.iter().flatten().map(|it| &it.layout));
-        if let Some(other) = states.into_iter().find(|it| &***it != LAYOUT) {
-            return Err(Error::config(format!("operator windows: found layout {other}, expected {LAYOUT}")));
+        if let Some(other) = states.into_iter().find(|it| &***it != self.layout) {
+            let ours = self.layout;
+            return Err(Error::config(format!("operator windows: found layout {other}, expected {ours}")));
         }
         self.state = snapshot.iter().flat_map(|it| it.rows.iter().flat_map(counts)).collect();
         for delta in deltas.into_iter().flatten() {
@@ -176,7 +198,7 @@ impl Program for Windows {
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
         let rows = if self.state.is_empty() { Vec::new() } else { vec![batch(&self.state)] };
-        Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: LAYOUT.into(), rows }])
+        Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: self.layout.into(), rows }])
     }
 
     fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {

@@ -36,6 +36,10 @@ struct Inner {
     staging: Option<Staging>,
     /// Each epoch is written over what is there, and the sink can't tell which it has.
     piecemeal: bool,
+    opens: u32,
+    /// It can take back what it shows.
+    restores: bool,
+    failed_restores: u32,
     /// Of a piecemeal sink: every write.
     writes: Vec<(u64, AttemptId, Rows)>,
 }
@@ -89,6 +93,19 @@ impl Store {
 
     pub(crate) fn make_best_effort(&self) {
         self.with(|it| it.best_effort = true);
+    }
+
+    pub(crate) fn opens(&self) -> u32 {
+        self.with(|it| it.opens)
+    }
+
+    /// From now on it takes back what it is asked to.
+    pub(crate) fn can_restore(&self) {
+        self.with(|it| it.restores = true);
+    }
+
+    pub(crate) fn fail_restores(&self, times: u32) {
+        self.with(|it| it.failed_restores = times);
     }
 
     pub(crate) fn with_staging(self, staging: Staging) -> Self {
@@ -154,6 +171,7 @@ impl Sink for Table {
             return Err(Error::config("the table is broken"));
         }
         Ok(self.store.with(|it| {
+            it.opens += 1;
             if it.staging != Some(Staging::Committable) {
                 it.staged.clear();
             }
@@ -205,6 +223,19 @@ impl Sink for Table {
                 return Err(Error::transient("the answer was lost"));
             }
             Ok(CommitOutcome::Committed)
+        })
+    }
+
+    async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
+        self.store.with(|it| {
+            if it.failed_restores > 0 {
+                it.failed_restores -= 1;
+                return Err(Error::config("the table is locked"));
+            }
+            if it.restores {
+                it.shown.retain(|(epoch, ..)| through.is_some_and(|last| *epoch <= last));
+            }
+            Ok(it.restores)
         })
     }
 
