@@ -50,7 +50,7 @@ impl Folder for Bucket {
 
     async fn create(&self, name: &str) -> Result<Output> {
         let (store, path) = (self.location.store().clone(), self.location.path(&staged(name)));
-        Ok(Output::Object(BufWriter::with_capacity(store, path, SMALL)))
+        Ok(Output::Object(Some(BufWriter::with_capacity(store, path, SMALL))))
     }
 
     async fn sync_staged(&self) -> Result<()> {

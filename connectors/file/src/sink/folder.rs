@@ -93,15 +93,18 @@ pub(crate) fn gone(file: &DataFile, found: Option<u64>) -> Error {
 pub(crate) enum Output {
     /// On the local disk.
     File(tokio::fs::File),
-    /// On an object store: one request if it stays small, else an upload in parts.
-    Object(BufWriter),
+    /// On an object store: one request if it stays small, else an upload in parts. Nothing once it has been ended.
+    Object(Option<BufWriter>),
 }
 
 impl Output {
     pub(crate) async fn write(&mut self, name: &str, bytes: Bytes) -> Result<()> {
         match self {
             Self::File(file) => file.write_all(&bytes).await.map_err(|e| io_error(name, "can't be written", e)),
-            Self::Object(upload) => upload.put(bytes).await.map_err(|e| store_error(name, "can't be written", e)),
+            Self::Object(upload) => {
+                let upload = upload.as_mut().ok_or_else(|| Error::internal(format!("file {name} has been ended")))?;
+                upload.put(bytes).await.map_err(|e| store_error(name, "can't be written", e))
+            }
         }
     }
 
@@ -114,10 +117,14 @@ impl Output {
                 file.flush().await.map_err(|e| io_error(name, WHY, e))?;
                 file.sync_all().await.map_err(|e| io_error(name, WHY, e))
             }
-            Self::Object(upload) => upload.shutdown().await.map_err(|e| match e.downcast() {
-                Ok(e) => store_error(name, WHY, e),
-                Err(e) => io_error(name, WHY, e),
-            }),
+            Self::Object(upload) => {
+                // An upload whose end failed can't be broken off any more: the store's client panics.
+                let mut upload = upload.take().ok_or_else(|| Error::internal(format!("file {name} has been ended")))?;
+                upload.shutdown().await.map_err(|e| match e.downcast() {
+                    Ok(e) => store_error(name, WHY, e),
+                    Err(e) => io_error(name, WHY, e),
+                })
+            }
         }
     }
 }

@@ -180,7 +180,7 @@ impl Drop for FileSinkWriter {
         leftovers.discard(self.done.names().map(staged));
         if let Some(OpenFile { name, output, .. }) = self.open.take() {
             leftovers.discard([staged(&name)]);
-            if let Output::Object(upload) = output {
+            if let Output::Object(Some(upload)) = output {
                 leftovers.discard_upload(upload);
             }
         }
