@@ -91,7 +91,10 @@ async fn run(seed: u64) -> Result<ChaosReport> {
 
 /// Identities are minted anew in each run, and folders too.
 fn without_ids(line: &str) -> String {
-    let is_id = |it: &str| it.len() == 36 && it.chars().all(|it| it.is_ascii_hexdigit() || it == '-');
+    let is_id = |it: &str| {
+        let dash = |at: usize| [8, 13, 18, 23].contains(&at);
+        it.char_indices().all(|(at, it)| if dash(at) { it == '-' } else { it.is_ascii_hexdigit() })
+    };
     let mut text = String::with_capacity(line.len());
     let mut rest = line;
     while let Some(first) = rest.chars().next() {

@@ -50,10 +50,28 @@ struct Table {
     epochs: Vec<Written>,
     /// The last epoch of each writer.
     last: BTreeMap<String, (u64, AttemptId)>,
-    /// Prepared, not visible.
-    staged: BTreeMap<Part, Vec<RecordBatch>>,
+    /// Prepared, not visible, and durable.
+    staged: Parts,
     /// The newest owner of each writer id; older ones are fenced.
     owners: BTreeMap<String, u64>,
+}
+
+/// What is prepared; clones share it.
+#[derive(Clone, Debug, Default)]
+struct Parts(Arc<Mutex<BTreeMap<Part, Vec<RecordBatch>>>>);
+
+impl Parts {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Part, Vec<RecordBatch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows of the parts of an epoch, in order.
+    fn rows(&self, epoch: &Epoch, parts: &[Part]) -> Result<Vec<RecordBatch>> {
+        let gone = || Error::internal(format!("memory sink: the rows of epoch {} are gone", epoch.number));
+        let there = self.lock();
+        let rows = parts.iter().map(|it| there.get(it).cloned().ok_or_else(gone));
+        Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +113,7 @@ impl MemoryTable {
 
     /// How many parts are prepared and not visible.
     pub fn staged(&self) -> usize {
-        self.lock().staged.len()
+        self.lock().staged.lock().len()
     }
 
     /// A sink that writes here.
@@ -103,7 +121,9 @@ impl MemoryTable {
         let mut table = self.lock();
         table.complete = spec.mode == OutputMode::Complete;
         table.schema = Some(spec.schema.clone());
-        MemorySink { table: self.clone(), schema: spec.schema.clone(), writer: None, owner: 0 }
+        let own = (self.kind != MemoryKind::Committable).then(Parts::default);
+        let parts = own.unwrap_or_else(|| table.staged.clone());
+        MemorySink { table: self.clone(), schema: spec.schema.clone(), writer: None, owner: 0, parts }
     }
 
     /// The result: in complete mode the rows of the last epoch, else those of all epochs, in order.
@@ -172,6 +192,8 @@ pub struct MemorySink {
     schema: SchemaRef,
     writer: Option<String>,
     owner: u64,
+    /// Those of the table if they are durable, else of this process.
+    parts: Parts,
 }
 
 impl MemorySink {
@@ -193,7 +215,7 @@ impl MemorySink {
 /// Collects the rows of one task.
 #[derive(Debug)]
 pub struct MemoryWriter {
-    table: MemoryTable,
+    parts: Parts,
     schema: SchemaRef,
     part: Part,
     rows: Vec<RecordBatch>,
@@ -210,7 +232,7 @@ impl SinkWriter for MemoryWriter {
     }
 
     async fn prepare(self) -> Result<Part> {
-        self.table.lock().staged.insert(self.part.clone(), self.rows);
+        self.parts.lock().insert(self.part.clone(), self.rows);
         Ok(self.part)
     }
 }
@@ -246,10 +268,6 @@ impl Sink for MemorySink {
         let owner = table.owners.entry(writer.clone()).or_default();
         *owner += 1;
         self.owner = *owner;
-        if self.table.kind != MemoryKind::Committable {
-            // Open transactions end with the process that opened them.
-            table.staged.retain(|part, _| part.writer != writer);
-        }
         let last = table.last.get(&writer).copied();
         drop(table);
         self.writer = Some(writer);
@@ -259,7 +277,7 @@ impl Sink for MemorySink {
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<MemoryWriter> {
         let writer = self.writer_id()?.to_owned();
         let part = Part { writer, epoch: epoch.number, attempt: epoch.attempt, task };
-        Ok(MemoryWriter { table: self.table.clone(), schema: self.schema.clone(), part, rows: Vec::new() })
+        Ok(MemoryWriter { parts: self.parts.clone(), schema: self.schema.clone(), part, rows: Vec::new() })
     }
 
     async fn commit(&self, epoch: &Epoch, parts: Vec<Part>, _at: &[SourcePosition]) -> Result<CommitOutcome> {
@@ -268,7 +286,10 @@ impl Sink for MemorySink {
         table.commits += 1;
         let third = table.commits % 3 == 0;
         match &self.table.kind {
-            MemoryKind::Piecemeal(keys) => return upsert(&mut table, epoch, &parts, keys, third),
+            MemoryKind::Piecemeal(keys) => {
+                let rows = self.parts.rows(epoch, &parts)?;
+                return upsert(&mut table, epoch, &rows, keys, third);
+            }
             MemoryKind::BestEffort if third => return Err(Error::transient("memory sink: not this time")),
             MemoryKind::BestEffort => {
                 table.last.clear();
@@ -280,13 +301,10 @@ impl Sink for MemorySink {
             let attempt = (*last == epoch.number).then_some(*attempt);
             return Ok(CommitOutcome::AlreadyCommitted { attempt });
         }
-        let mut rows = Vec::new();
-        for part in &parts {
-            rows.extend(table.staged.get(part).ok_or_else(|| gone(epoch))?.iter().cloned());
-        }
+        let rows = self.parts.rows(epoch, &parts)?;
         table.epochs.push(Written { number: epoch.number, rows });
         table.last.insert(writer.to_owned(), (epoch.number, epoch.attempt));
-        table.staged.retain(|part, _| part.writer != writer || part.epoch > epoch.number);
+        self.parts.lock().retain(|part, _| part.writer != writer || part.epoch > epoch.number);
         if third && self.table.kind == MemoryKind::Transactional {
             return Err(Error::transient("memory sink: the reply to a commit is lost"));
         }
@@ -294,10 +312,8 @@ impl Sink for MemorySink {
     }
 
     async fn abort(&self, _epoch: &Epoch, parts: Vec<Part>) -> Result<()> {
-        let mut table = self.table.lock();
-        for part in &parts {
-            table.staged.remove(part);
-        }
+        let mut there = self.parts.lock();
+        parts.iter().for_each(|it| drop(there.remove(it)));
         Ok(())
     }
 
@@ -317,22 +333,17 @@ impl Sink for MemorySink {
     }
 }
 
-fn gone(epoch: &Epoch) -> Error {
-    Error::internal(format!("memory sink: the rows of epoch {} are gone", epoch.number))
-}
-
 /// Writes rows one by one; of those that come twice in an epoch the last. Half of them, if it breaks off.
-fn upsert(table: &mut Table, epoch: &Epoch, parts: &[Part], keys: &[usize], breaks_off: bool) -> Result<CommitOutcome> {
-    for part in parts {
-        let rows = table.staged.get(part).ok_or_else(|| gone(epoch))?;
-        for batch in rows {
-            let most = if breaks_off { batch.num_rows() / 2 } else { batch.num_rows() };
-            table.cells.write(batch, keys, epoch.write_time_us, most)?;
-        }
+fn upsert(
+    table: &mut Table,
+    epoch: &Epoch,
+    rows: &[RecordBatch],
+    keys: &[usize],
+    breaks_off: bool,
+) -> Result<CommitOutcome> {
+    for batch in rows {
+        let most = if breaks_off { batch.num_rows() / 2 } else { batch.num_rows() };
+        table.cells.write(batch, keys, epoch.write_time_us, most)?;
     }
-    if breaks_off {
-        return Err(Error::transient("memory sink: it broke off half-way"));
-    }
-    table.staged.retain(|part, _| !parts.contains(part));
-    Ok(CommitOutcome::Committed)
+    if breaks_off { Err(Error::transient("memory sink: it broke off half-way")) } else { Ok(CommitOutcome::Committed) }
 }
