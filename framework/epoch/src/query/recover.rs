@@ -27,6 +27,7 @@ impl Query {
         let faults = checkpoint.store.faults.clone();
         let sources = Sources::new(sources, settings.tasks)?;
         let mut sinks = Sinks::new(sinks, checkpoint.store.clone())?;
+        sinks.owner = Some(checkpoint.ownership());
         sinks.choose_ways(sources.are_replayable(), settings.stage_outputs);
         Ok(Self {
             sources,

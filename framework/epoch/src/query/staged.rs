@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{AttemptId, Ownership as _, Result};
+use tidegate_api::{AttemptId, Epoch, Ownership as _, Result};
 use tokio::task::JoinSet;
 
 use crate::checkpoint::Checkpoint;
-use crate::log::{Commit, Record};
-use crate::manifest::StagedPlace;
+use crate::log::Commit;
 use crate::stage::{FOLDER, parse_name};
 use crate::store::Store;
 
@@ -42,13 +41,9 @@ impl StagedFiles {
         self.take_over(checkpoint, None).await
     }
 
-    /// A record that is about to be written names files.
-    pub(super) fn note(&mut self, record: &Record) {
-        for piece in &record.manifest.staged {
-            if let StagedPlace::File(name) = &piece.place {
-                self.files.push((record.epoch(), name.clone()));
-            }
-        }
+    /// These files are about to be written.
+    pub(super) fn note(&mut self, epoch: &Epoch, names: Vec<String>) {
+        self.files.extend(names.into_iter().map(|name| (epoch.number, name)));
     }
 
     /// Removes the files of earlier epochs, in the background.
