@@ -14,7 +14,9 @@ mod staged;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api::{DynSink, Epoch, Error, ErrorKind, Guarantee, OutputMode, QueryId, Result, Staging, WriterId};
+use tidegate_api::{
+    DynSink, Epoch, Error, ErrorKind, Guarantee, OutputMode, Ownership, QueryId, Result, Staging, WriterId,
+};
 
 use crate::fault::Faults;
 use crate::retry::Retry;
@@ -95,6 +97,8 @@ pub(crate) struct Sinks {
     pub(crate) retry: Retry,
     /// Bytes of an output that stay in memory.
     pub(crate) stage_memory: usize,
+    /// Asked again before something is repeated.
+    pub(crate) owner: Option<Arc<dyn Ownership>>,
     store: Arc<Store>,
     faults: Faults,
 }
@@ -110,7 +114,7 @@ impl Sinks {
             tasks.push(SinkTask { name, sink: Arc::from(sink), mode, best_effort, way: Way::default(), failures: 0 });
         }
         let faults = store.faults.clone();
-        Ok(Self { tasks, retry: Retry::default(), stage_memory: stage::MEMORY_BYTES, store, faults })
+        Ok(Self { tasks, retry: Retry::default(), stage_memory: stage::MEMORY_BYTES, owner: None, store, faults })
     }
 
     /// Chooses how rows get to each sink. All is staged if there are several sinks that count, unless all of them are

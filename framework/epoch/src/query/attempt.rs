@@ -93,9 +93,9 @@ impl Query {
         if !ran.record.plan.suppress {
             manifest.sinks = self.sinks.exact();
         }
+        self.staged.note(&ran.epoch, self.sinks.staged_files(&ran.epoch, &ran.delivery));
         let (pieces, sections) = self.sinks.stage(&ran.epoch, &mut ran.delivery).await?;
         manifest.staged = pieces;
-        self.staged.note(&ran.record);
         self.checkpoint.wal.append(&ran.record, delta, &sections).await?;
         if !self.checkpoint.store.is_remote() {
             self.checkpoint.spark.write_offsets(&ran.record.plan).await?;

@@ -50,7 +50,14 @@ impl Query {
         let mut adopted: Option<Record> = None;
         let mut epoch = ours.plan.epoch(ours.attempt);
         let mut positions = ends(&ours.plan);
-        while let Some(shown) = self.sinks.commit(&epoch, &mut delivery, &positions).await? {
+        loop {
+            let shown = match self.sinks.commit(&epoch, &mut delivery, &positions).await {
+                Ok(Some(shown)) => shown,
+                Ok(None) => return Ok(adopted),
+                Err(e) if self.faults.crashed() => return Err(e),
+                // What a sink says to an owner that was overtaken is of no interest.
+                Err(e) => return self.checkpoint.owner.check().await.and(Err(e)),
+            };
             let (other, _, sections) = self.checkpoint.wal.read_staged(ours.epoch(), shown).await?;
             let same_ranges = other.plan.sources == ours.plan.sources;
             let mixed = delivery.is_shown_by(epoch.attempt);
@@ -72,7 +79,6 @@ impl Query {
                 adopted = Some(other);
             }
         }
-        Ok(adopted)
     }
 
     /// Tells people and tools that the epoch is decided. On an object store each file costs a request: there they are

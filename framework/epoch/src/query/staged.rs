@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{AttemptId, Ownership as _, Result};
+use tidegate_api::{AttemptId, Epoch, Ownership as _, Result};
 use tokio::task::JoinSet;
 
 use crate::checkpoint::Checkpoint;
-use crate::log::Record;
-use crate::manifest::StagedPlace;
+use crate::log::Commit;
 use crate::stage::{FOLDER, parse_name};
 use crate::store::Store;
 
@@ -19,24 +18,32 @@ pub(super) struct StagedFiles {
 }
 
 impl StagedFiles {
-    /// Removes what dead attempts left, but not what the newest epoch may be committed from.
-    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, newest: Option<(u64, AttemptId)>) -> Result<()> {
+    /// Removes what dead attempts left, but not what the pending epoch may be committed from.
+    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, pending: Option<(u64, AttemptId)>) -> Result<()> {
+        self.files.clear();
         for name in checkpoint.store.list(FOLDER).await? {
             match parse_name(&name) {
-                Some(of) if Some(of) == newest => self.files.push((of.0, name)),
+                Some(of) if Some(of) == pending => self.files.push((of.0, name)),
                 _ => checkpoint.store.remove(&format!("{FOLDER}/{name}")).await?,
             }
         }
         Ok(())
     }
 
-    /// A record that is about to be written names files.
-    pub(super) fn note(&mut self, record: &Record) {
-        for piece in &record.manifest.staged {
-            if let StagedPlace::File(name) = &piece.place {
-                self.files.push((record.epoch(), name.clone()));
-            }
+    /// A start has found the newest epoch decided, or has finished it: removes all, as soon as a loss of power can't take
+    /// the word that it is decided.
+    pub(super) async fn settle_start(&mut self, checkpoint: &Checkpoint, outcome: &Commit) -> Result<()> {
+        if checkpoint.store.list(FOLDER).await?.is_empty() {
+            return Ok(());
         }
+        checkpoint.spark.write_commit_durably(outcome).await?;
+        checkpoint.owner.check().await?;
+        self.take_over(checkpoint, None).await
+    }
+
+    /// These files are about to be written.
+    pub(super) fn note(&mut self, epoch: &Epoch, names: Vec<String>) {
+        self.files.extend(names.into_iter().map(|name| (epoch.number, name)));
     }
 
     /// Removes the files of earlier epochs, in the background.

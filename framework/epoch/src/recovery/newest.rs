@@ -24,14 +24,6 @@ pub(crate) enum Verdict {
     Pending(AttemptId),
 }
 
-impl Verdict {
-    pub(crate) fn attempt(self) -> AttemptId {
-        match self {
-            Self::Decided(it) | Self::Staged(it) | Self::Pending(it) => it,
-        }
-    }
-}
-
 /// The newest epoch of a checkpoint, as its files show it.
 pub(crate) struct Newest {
     epoch: u64,

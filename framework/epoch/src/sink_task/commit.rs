@@ -117,6 +117,9 @@ impl Sinks {
                         return Err(error.within(format!("commit of epoch {}", epoch.number)));
                     }
                     self.faults.hit(Point::Retry, epoch.number)?;
+                    if let Some(owner) = &self.owner {
+                        owner.check().await?;
+                    }
                 }
                 Err(e) => return Err(e.within(format!("commit of epoch {}", epoch.number))),
             }

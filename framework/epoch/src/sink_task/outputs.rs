@@ -25,7 +25,7 @@ pub(super) enum Target {
     /// To the sink.
     Writer(Box<dyn DynWriter>),
     /// To where they wait for it.
-    Stage(StageWriter),
+    Stage(Box<StageWriter>),
     /// Nowhere: a best-effort sink has failed, or all sinks have these rows.
     Nowhere(Option<Error>),
 }
@@ -95,7 +95,7 @@ impl Sinks {
         for (at, task) in self.tasks.iter_mut().enumerate() {
             let target = if task.way.collect {
                 let name = stage::file_name(epoch, at);
-                Target::Stage(StageWriter::new(self.store.clone(), epoch.number, &name, self.stage_memory))
+                Target::Stage(Box::new(StageWriter::new(self.store.clone(), epoch.number, &name, self.stage_memory)))
             } else {
                 match task.sink.writer(epoch, 0).await {
                     Ok(writer) => Target::Writer(writer),

@@ -107,6 +107,14 @@ impl Sinks {
         }
     }
 
+    /// The files that staging this will write.
+    pub(crate) fn staged_files(&self, epoch: &Epoch, delivery: &Delivery) -> Vec<String> {
+        let is_file = |item: &Item| matches!(&item.ready, Ready::Rows(Stage { held: Held::File(_), .. }));
+        let all = self.tasks.iter().zip(&delivery.items).enumerate();
+        let files = all.filter(|(_, (task, item))| task.way.staged && is_file(item));
+        files.map(|(at, _)| stage::file_name(epoch, at)).collect()
+    }
+
     /// Stages what has to be: gives the pieces for the manifest and the sections for the record. Files are durable then.
     pub(crate) async fn stage(
         &self,

@@ -49,12 +49,12 @@ impl Store {
         Spooled { path, temporary: true }
     }
 
-    /// Makes a whole file durable under its key. From then on it stays, whatever comes of the error.
+    /// Makes a whole file durable under its key, where it stays.
     pub(crate) async fn publish(&self, key: &str, file: &mut Spooled, epoch: u64) -> Result<()> {
         match &self.backend {
             Backend::Local(it) => {
-                file.temporary = false;
                 blocking(|| it.sync_in_place(key))?;
+                file.temporary = false;
             }
             Backend::Remote(it) => {
                 let began = self.meter.clock.monotonic();

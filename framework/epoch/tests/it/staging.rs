@@ -66,10 +66,13 @@ async fn staged_files_go_with_the_next_record() {
     std::fs::write(world.root().join("state/staged/1.0.7.1"), "left over").unwrap();
     drop(query);
     let mut query = world.start().await.unwrap();
-    assert_eq!(world.list("state/staged"), ["1.0.0.0", "1.0.0.1"]);
-    world.feed().add(&[22]);
+    assert!(world.list("state/staged").is_empty(), "a start that finds the epoch decided needs none of them");
+    world.feed().add(&[22, 40]);
     drain(&mut query).await.unwrap();
-    assert!(world.list("state/staged").is_empty());
+    assert!(!world.list("state/staged").is_empty());
+    world.feed().add(&[41]);
+    drain(&mut query).await.unwrap();
+    assert!(world.list("state/staged").is_empty(), "the next record says that the epoch is decided");
 }
 
 #[tokio::test]
@@ -322,4 +325,24 @@ async fn an_object_store_keeps_what_is_staged() {
     world.feed().add(&[22]);
     drain(&mut query).await.unwrap();
     assert!(!world.everything().await.contains_key("state/staged/1.0.0.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_was_not_logged_leaves_no_file() {
+    for fault in ["stage.fsync=error@2", "record.write=error", "record.rename=error"] {
+        let mut world = two_tables();
+        (world.stage_memory, world.windows) = (Some(0), false);
+        world.stores.remove(0);
+        world.stores.push(("third", Store::default()));
+        let faults = Faults::default();
+        faults.arm(fault).unwrap();
+        let mut query = world.start_with(&faults).await.unwrap();
+        for value in 1..5 {
+            world.feed().add(&[value]);
+            drain(&mut query).await.unwrap();
+        }
+        // The stateless program writes to the first sink only.
+        assert_eq!(world.list("state/staged"), ["3.0.0.0"], "{fault}");
+        assert_eq!(world.store().rows().len(), 4, "{fault}");
+    }
 }
