@@ -1,6 +1,7 @@
 //! The command line: what can be said, and which code comes back (0 done, 1 a query failed, 2 the command line or a
 //! file is wrong).
 
+mod checkpoint;
 mod explain;
 mod plugins;
 mod run;
@@ -47,6 +48,9 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Look at a checkpoint, or go back in it
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
     /// List what can be named in connector.class, with all keys
     Plugins {
         /// As JSON
@@ -78,6 +82,37 @@ struct RunArgs {
     /// Progress on stderr: a live line on a terminal (auto), an object a line (json), or nothing (none)
     #[arg(long, value_enum, default_value_t = ProgressKind::Auto)]
     progress: ProgressKind,
+    /// Take checkpoints from their owners, which are dead or will never be heard of again
+    #[arg(long)]
+    take_over: bool,
+    /// Make checkpoints that are copies new queries: their sinks see a new writer
+    #[arg(long)]
+    adopt: bool,
+}
+
+#[derive(Subcommand)]
+enum CheckpointCommand {
+    /// Say what it holds: the epochs that can be gone back to, where its sources stand, who owns it
+    Show(LookArgs),
+    /// Say what is wrong with it: missing, damaged and foreign files; code 1 if there is any
+    Verify(LookArgs),
+}
+
+/// A checkpoint to be looked at; it may be in use.
+#[derive(Args)]
+struct LookArgs {
+    /// A pipeline file, or a checkpoint's folder or URL
+    #[arg(value_name = "FILE|LOCATION")]
+    what: String,
+    /// Set a key of the file; with a location: storage.<key>
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::parse_assignment)]
+    set: Vec<(String, String)>,
+    /// Where checkpoints lie when a file names none (default: data)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -115,6 +150,7 @@ fn dispatch(command: Command, registry: Registry, screen: &Screen) -> u8 {
         Command::Validate(args) => validate::validate(args, registry, screen),
         Command::Explain(args) => explain::explain(args, registry, screen),
         Command::Test { files } => test::test(&files, &registry, screen),
+        Command::Checkpoint(command) => checkpoint::checkpoint(command, &registry, screen),
         Command::Plugins { json } => plugins::plugins(&registry, json, screen),
     }
 }

@@ -132,7 +132,7 @@ fn run(pipeline: &Path) -> usize {
 fn click_job_to_s3_through_faults_is_what_duckdb_computes() {
     let (s3, folder) = (S3::start(), tempfile::tempdir().unwrap());
     let input = folder.path().join("input");
-    clicks::generate_files(&input, 20_000, 11, 40);
+    clicks::generate_files(&input, 240_000, 11, 60);
     let url = "s3://tidegate/clicks/table";
 
     let shares = ["--seed", "11", "--unavailable", "0.05", "--lost", "0.05", "--dropped", "0.03", "--twice", "0.05"];

@@ -80,7 +80,7 @@ fn connectors_know_only_the_api() {
         ("tidegate-sql", &["tidegate-api", "tidegate-formats"]),
         ("tidegate-engine", &["tidegate-api", "tidegate-formats", "tidegate-epoch", "tidegate-sql"]),
         ("tidegate-testkit", &["tidegate-api", "tidegate-epoch"]),
-        ("tidegate-file", &["tidegate-api", "tidegate-formats"]),
+        ("tidegate-file", &["tidegate-api", "tidegate-formats", "tidegate-storage"]),
         ("tidegate-kafka", &["tidegate-api", "tidegate-kafka-ffi"]),
         ("tidegate-kafka-ffi", &["tidegate-api"]),
         ("tidegate-socket", &["tidegate-api"]),

@@ -5,6 +5,8 @@
 //! commit   _staging/x → x, then the manifest's entry     spark.rs; the other way round: bounded.rs
 //! open     which epoch is there, what does not count     file_sink.rs, manifest.rs, clean.rs
 //! ```
+//! Fault points: `file.open`, `file.stage`, `file.staged`, `file.place` (each file), `file.placed`, on the local disk
+//! `file.draft` and `file.linked` (each new entry), `file.committed`.
 
 mod bounded;
 mod bucket;

@@ -132,6 +132,14 @@ pub struct QueryOptions {
     pub max_bytes_per_epoch: Option<u64>,
     /// `min.epochs.to.retain`.
     pub min_epochs_to_retain: u64,
+    /// `checkpoint.interval`: the least time between epochs; nothing: none on a local disk, 500 ms on an object store.
+    pub checkpoint_interval: Option<Duration>,
+    /// `lease.timeout`: how long a silent owner of a checkpoint on an object store is waited for.
+    pub lease_timeout: Duration,
+    /// Takes the checkpoint from its owner, who is known to be dead.
+    pub take_over: bool,
+    /// Makes a copied checkpoint a query of its own.
+    pub adopt: bool,
     /// `shutdown.timeout`.
     pub shutdown_timeout: Duration,
     /// `tasks.max`: splits read side by side; 0: one a core.
@@ -142,7 +150,16 @@ pub struct QueryOptions {
     pub stage_outputs: bool,
 }
 
+/// What an epoch's requests to an object store are worth.
+const REMOTE_INTERVAL: Duration = Duration::from_millis(500);
+
 impl QueryOptions {
+    /// The least time from the beginning of an epoch to that of the next.
+    pub fn least_interval(&self) -> Duration {
+        let default = if self.checkpoint.local().is_some() { Duration::ZERO } else { REMOTE_INTERVAL };
+        self.checkpoint_interval.unwrap_or(default)
+    }
+
     /// The defaults, with the checkpoint in `checkpoint`.
     pub fn new(checkpoint: Location) -> Self {
         Self {
@@ -154,6 +171,10 @@ impl QueryOptions {
             max_rows_per_epoch: None,
             max_bytes_per_epoch: None,
             min_epochs_to_retain: 100,
+            checkpoint_interval: None,
+            lease_timeout: Duration::from_secs(15),
+            take_over: false,
+            adopt: false,
             shutdown_timeout: Duration::from_secs(30),
             tasks_max: 0,
             flush_on_end: false,

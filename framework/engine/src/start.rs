@@ -49,6 +49,10 @@ impl QueryPlan {
             &options.checkpoint,
             CheckpointOptions {
                 faults: environment.faults.clone(),
+                lease_timeout: options.lease_timeout,
+                take_over: options.take_over,
+                adopt: options.adopt,
+                io: Some(environment.io.clone()),
                 ..CheckpointOptions::new(environment.clock.clone())
             },
         )
@@ -170,6 +174,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
         watermark_policy: options.watermark_policy,
         no_data_epochs: options.no_data_epochs,
         min_epochs_to_retain: options.min_epochs_to_retain,
+        least_interval: options.least_interval(),
         shutdown_timeout: options.shutdown_timeout,
         flush_on_end: options.flush_on_end,
         stage_outputs: options.stage_outputs,

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tidegate_api::{Clock, MetadataLog, Ownership, QueryId, Result};
 use tidegate_storage::Location;
+use tokio::runtime::Handle;
 
 use crate::fault::Faults;
 use crate::log::branch::{self, Branches};
@@ -37,8 +38,8 @@ use names::Names;
 
 pub use import::ImportPoint;
 
-pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY};
-pub(crate) use names::{FOLDER as NAMES, OLD_NAMES, read as read_names};
+pub(crate) use identity::{LOCATION_KEY, VERSION, VERSION_KEY, read_version};
+pub(crate) use names::read as read_names;
 
 /// How to open a checkpoint.
 pub struct CheckpointOptions {
@@ -54,6 +55,8 @@ pub struct CheckpointOptions {
     pub adopt: bool,
     /// False leaves it to the sinks alone to fence an old owner. For tests of that.
     pub check_ownership: bool,
+    /// Where heartbeats run, so that no work of a query holds them up; nothing: where the checkpoint is opened.
+    pub io: Option<Handle>,
 }
 
 impl CheckpointOptions {
@@ -66,6 +69,7 @@ impl CheckpointOptions {
             take_over: false,
             adopt: false,
             check_ownership: true,
+            io: None,
         }
     }
 }
@@ -101,6 +105,7 @@ impl Checkpoint {
             lease_timeout: options.lease_timeout,
             take_over: options.take_over,
             check: options.check_ownership,
+            io: options.io,
         };
         let place = Place::read(&store).await?;
         place.check(&store, options.adopt)?;

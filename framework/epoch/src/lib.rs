@@ -5,6 +5,7 @@
 mod checkpoint;
 pub mod fault;
 mod handle;
+pub mod inspect;
 mod log;
 mod manifest;
 mod metadata_log;

@@ -17,16 +17,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidegate_api::{Clock, Ownership, Result};
+use tokio::runtime::Handle;
 
 use crate::store::Store;
 
 use lease::{Lease, Vacant};
 use lock::{Lock, Locked};
 
-pub(crate) use claim::{GENERATIONS, OLD_GENERATION, OWNERS};
+pub(crate) use claim::{GENERATIONS, OWNERS};
 pub(crate) use holder::Holder;
 pub(crate) use lease::{Beat, beat_key};
-pub(crate) use lock::LOCK;
+pub(crate) use lock::{LOCK, unsealed};
 
 /// How to become the owner.
 #[derive(Clone)]
@@ -39,6 +40,8 @@ pub(crate) struct OwnerOptions {
     pub(crate) take_over: bool,
     /// False leaves it to the sinks to fence an old owner: for tests of that.
     pub(crate) check: bool,
+    /// Where heartbeats run: no work of a query may hold them up.
+    pub(crate) io: Option<Handle>,
 }
 
 enum Kind {

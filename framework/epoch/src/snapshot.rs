@@ -18,6 +18,7 @@ use crate::log::wal::Wal;
 use crate::log::{Commit, SourceRange};
 use crate::owner::Owner;
 use crate::program::OperatorSnapshot;
+use crate::stage::FOLDER as STAGED;
 use crate::state::{decode_snapshot, encode_snapshot};
 use crate::store::{Marks, Store, blocking};
 
@@ -28,7 +29,6 @@ const MOST_EPOCHS: u64 = 1000;
 const BETWEEN_CHECKS: usize = 16;
 
 pub(crate) const FOLDER: &str = "state/snapshots";
-const STAGED: &str = "state/staged";
 
 fn key(epoch: u64, attempt: AttemptId) -> String {
     format!("{FOLDER}/{epoch}.{attempt}")

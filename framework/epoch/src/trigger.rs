@@ -89,14 +89,16 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Turns {
     trigger: Trigger,
+    /// From the beginning of an epoch to that of the next.
+    least: Duration,
     next_ms: Option<i64>,
     began_ms: i64,
     over: bool,
 }
 
 impl Turns {
-    pub(crate) fn new(trigger: Trigger) -> Self {
-        Self { trigger, next_ms: None, began_ms: 0, over: false }
+    pub(crate) fn new(trigger: Trigger, least: Duration) -> Self {
+        Self { trigger, least, next_ms: None, began_ms: 0, over: false }
     }
 
     pub(crate) fn due(&self, now_ms: i64) -> Due {
@@ -122,10 +124,13 @@ impl Turns {
             Trigger::Once => self.over = true,
             Trigger::AvailableNow => self.over = !ran,
             Trigger::Continuous(interval) if ran => self.next_ms = Some(now_ms.saturating_add(whole_ms(interval))),
-            Trigger::Interval(interval) => return now_ms.saturating_sub(self.began_ms) > whole_ms(interval),
-            Trigger::Default | Trigger::Continuous(_) => {}
+            Trigger::Interval(_) | Trigger::Default | Trigger::Continuous(_) => {}
         }
-        false
+        if ran && !self.least.is_zero() {
+            let soonest = self.began_ms.saturating_add(whole_ms(self.least));
+            self.next_ms = Some(self.next_ms.map_or(soonest, |it| it.max(soonest)));
+        }
+        matches!(self.trigger, Trigger::Interval(it) if now_ms.saturating_sub(self.began_ms) > whole_ms(it))
     }
 
     /// The next tick of an interval trigger.

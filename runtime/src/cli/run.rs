@@ -57,7 +57,9 @@ async fn prepare(args: &RunArgs, registry: &Registry, screen: &Screen) -> Result
     for (file, settings) in files {
         let loaded = load(&file, &settings, &args.files.defaults(&file), registry, &references);
         problems.extend(loaded.problems);
-        let Some(pipeline) = loaded.pipeline else { continue };
+        let Some(mut pipeline) = loaded.pipeline else { continue };
+        pipeline.spec.options.take_over = args.take_over;
+        pipeline.spec.options.adopt = args.adopt;
         match pipeline.plan(registry).await {
             Ok(plan) => jobs.push(Job { name: pipeline.spec.name.clone(), plan }),
             Err(found) => problems.extend(found),

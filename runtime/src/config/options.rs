@@ -4,18 +4,23 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidegate_api::config::ConfigValue;
 use tidegate_api::{Guarantee, OutputMode};
 use tidegate_engine::QueryOptions;
 use tidegate_epoch::{Trigger, WatermarkPolicy};
 use tidegate_storage::{Location, StoreOptions};
 
 use super::Defaults;
+use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 22] = [
     "name",
     "checkpoint.location",
+    "checkpoint.interval",
+    "lease.timeout",
+    "storage.*",
     "data.dir",
     "trigger",
     "on.end",
@@ -35,9 +40,12 @@ const KNOWN: [&str; 19] = [
     "output.mode",
 ];
 
+/// Below it stand the settings of the checkpoint's store.
+const STORAGE: &str = "storage.";
+const LEAST_LEASE: Duration = Duration::from_secs(1);
+
 /// Known to the documentation, not there yet.
-const LATER: [&str; 5] =
-    ["target.latency", "errors.tolerance", "stage.outputs", "watermark.max.ahead", "session.time.zone"];
+const LATER: [&str; 4] = ["target.latency", "errors.tolerance", "watermark.max.ahead", "session.time.zone"];
 
 /// What stands at the top level.
 pub(super) struct TopLevel {
@@ -97,9 +105,14 @@ pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Fin
     let name = read_name(&mut section, defaults, findings);
     let data_dir = section.value::<String>("data.dir", findings).map(PathBuf::from);
     let data_dir = defaults.data_dir.clone().or(data_dir).unwrap_or_else(|| PathBuf::from("data"));
-    let checkpoint = section
-        .parsed("checkpoint.location", findings, location)
-        .map_or_else(|| Location::at(&data_dir.join("checkpoints").join(folder_name(&name))), Ok);
+    let storage = storage(&mut section);
+    let place = section.take("checkpoint.location", findings).filter(|it| !it.open);
+    if let (None, Some(first)) = (&place, storage.first()) {
+        findings.add(&first.written, "goes with a checkpoint.location on an object store, found none");
+    }
+    let store = store_options(&storage);
+    let place = place.and_then(|it| location(&it.value, &store).map_err(|e| findings.add(it.written, e)).ok());
+    let checkpoint = place.map_or_else(|| Location::at(&data_dir.join("checkpoints").join(folder_name(&name))), Ok);
     let checkpoint = checkpoint.map_err(|e| findings.add("checkpoint.location", e.to_string())).ok();
     let options = checkpoint.map(|it| read_options(&mut section, QueryOptions::new(it), findings));
     let support = Support::take(&mut section, findings);
@@ -127,6 +140,8 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     options.max_bytes_per_epoch = section.value::<NonZeroU64>("max.bytes.per.epoch", findings).map(NonZeroU64::get);
     let retain = section.value::<NonZeroU64>("min.epochs.to.retain", findings).map(NonZeroU64::get);
     set(&mut options.min_epochs_to_retain, retain);
+    options.checkpoint_interval = section.value::<Duration>("checkpoint.interval", findings);
+    set(&mut options.lease_timeout, section.parsed("lease.timeout", findings, lease));
     set(&mut options.shutdown_timeout, section.value::<Duration>("shutdown.timeout", findings));
     set(&mut options.stage_outputs, section.value("stage.outputs", findings));
     set(&mut options.tasks_max, section.value("tasks.max", findings));
@@ -156,10 +171,32 @@ pub(super) fn output_mode(text: &str) -> Result<OutputMode, String> {
 }
 
 /// A folder on this machine or on an object store.
-fn location(text: &str) -> Result<Location, String> {
+fn location(text: &str, storage: &StoreOptions) -> Result<Location, String> {
     match text.strip_prefix("file:").filter(|it| !it.starts_with("//")).unwrap_or(text) {
         "" => Err("found no text, expected a folder".to_owned()),
-        text => Location::open(text, &StoreOptions::new(), Path::new(".")).map_err(|e| e.to_string()),
+        text => Location::open(text, storage, Path::new(".")).map_err(|e| e.to_string()),
+    }
+}
+
+/// The settings of the checkpoint's store, as they are written.
+fn storage(section: &mut Section) -> Vec<Entry> {
+    let is_one = |it: &Entry| flat::pass_through(&it.key) == Some(STORAGE);
+    let (taken, left) = std::mem::take(&mut section.entries).into_iter().partition(is_one);
+    section.entries = left;
+    taken
+}
+
+/// By the names of the store; what is known only when the query starts is left out.
+fn store_options(storage: &[Entry]) -> StoreOptions {
+    let known = storage.iter().filter(|it| !it.open);
+    known.map(|it| (it.key.get(STORAGE.len()..).unwrap_or_default().to_owned(), it.value.clone())).collect()
+}
+
+/// A lease that a slow reply can't outlast.
+fn lease(text: &str) -> Result<Duration, String> {
+    match Duration::parse_value(text)? {
+        it if it < LEAST_LEASE => Err(format!("found '{text}', expected at least {LEAST_LEASE:?}")),
+        it => Ok(it),
     }
 }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tidegate_api::{AttemptId, Clock, CommitOutcome, Epoch, Error, Result};
+use tidegate_api::{AttemptId, Clock, CommitOutcome, Epoch, Error, Result, fault};
 
 use super::folder::{DataFile, Folder};
 use super::names::{Epochs, Held, WriterHash};
@@ -85,6 +85,7 @@ impl EpochLog {
             (entry, CommitOutcome::AlreadyCommitted { attempt })
         };
         self.folder.publish(&entry.files).await?;
+        fault::hit("file.placed")?;
         self.hold(&entry, news);
         Ok(outcome)
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tidegate_api::{Error, Result, async_trait};
+use tidegate_api::{Error, Result, async_trait, fault};
 use tidegate_storage::object_store::buffered::BufWriter;
 use tidegate_storage::object_store::{
     Error as StoreError, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions, PutPayload,
@@ -27,6 +27,7 @@ impl Bucket {
     }
 
     async fn copy(&self, file: &DataFile) -> Result<()> {
+        fault::hit("file.place")?;
         let (from, to) = (self.location.path(&staged(&file.name)), self.location.path(&file.name));
         match self.location.store().copy(&from, &to).await {
             Ok(()) => Ok(()),

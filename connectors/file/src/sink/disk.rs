@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use tidegate_api::{Error, ErrorKind, Result, async_trait};
+use tidegate_api::{Error, ErrorKind, Result, async_trait, fault};
 
 use super::folder::{DataFile, Folder, Listed, Output, gone};
 use super::names::{STAGING, WriterHash};
@@ -61,6 +61,7 @@ impl Folder for Disk {
         let files = files.to_vec();
         let publish = move |root: &Path| {
             for file in &files {
+                fault::hit("file.place").map_err(io::Error::other)?;
                 let (from, to) = (root.join(STAGING).join(&file.name), root.join(&file.name));
                 match std::fs::rename(from, &to) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => match size_of(&to)? {
@@ -132,7 +133,11 @@ fn draft_prefix(writer: WriterHash) -> String {
 fn put_new(folder: &Path, to: &Path, draft: &str, body: &[u8]) -> io::Result<bool> {
     let draft = folder.join(draft);
     let mut file = std::fs::File::create_new(&draft)?;
-    let linked = file.write_all(body).and_then(|()| file.sync_all()).and_then(|()| std::fs::hard_link(&draft, to));
+    let linked = file.write_all(body).and_then(|()| file.sync_all()).and_then(|()| {
+        fault::hit("file.draft").map_err(io::Error::other)?;
+        std::fs::hard_link(&draft, to)?;
+        fault::hit("file.linked").map_err(io::Error::other)
+    });
     if let Err(error) = std::fs::remove_file(&draft) {
         tracing::debug!(%error, "a draft stays behind");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidegate_api::{
     AttemptId, CommitOutcome, ConnectorContext, Epoch, Error, Guarantee, Result, Sink, SinkSpec, SourcePosition,
-    Staging, WriterId, async_trait,
+    Staging, WriterId, async_trait, fault,
 };
 use tidegate_storage::Location;
 use tokio::sync::Mutex;
@@ -90,6 +90,7 @@ impl FileSink {
         folder.make(&[STAGING, format.folder()]).await?;
         let mut manifest = Manifest::new(format, folder.clone(), self.url.clone(), hash, self.ctx.clock.clone());
         let epochs = manifest.scan().await?;
+        fault::hit("file.open")?;
         claim(&manifest, format, folder.as_ref(), writer, self.append_foreign, self.ctx.log.as_ref()).await?;
         *self.shared.leftovers() = Leftovers::default();
         self.find_leftovers(hash, &manifest, &epochs).await?;
@@ -166,6 +167,7 @@ impl FileSink {
         }
         drop(state);
         if outcome.is_ok() {
+            fault::hit("file.committed")?;
             self.sweep().await?;
         }
         outcome

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidegate_api::{Clock, CommitOutcome, Epoch, Error, Result};
+use tidegate_api::{Clock, CommitOutcome, Epoch, Error, Result, fault};
 
 use super::entry;
 use super::folder::{DataFile, Folder};
@@ -107,6 +107,7 @@ impl SparkLog {
                 self.follow(news).await?;
                 return decided(self.held.as_ref(), epoch)?.ok_or(error);
             }
+            fault::hit("file.placed")?;
             let lines = files.iter().map(|it| entry::line(&self.url, it)).collect::<Result<Vec<_>>>()?;
             let mut own = Epochs::default();
             files.iter().for_each(|it| own.add(self.writer, &it.name));

@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidegate_api::connector::Reservation;
-use tidegate_api::{Clock, Epoch, MemoryBudget, Rejected, Result, SinkWriter, async_trait};
+use tidegate_api::{Clock, Epoch, MemoryBudget, Rejected, Result, SinkWriter, async_trait, fault};
 
 use super::clean::Leftovers;
 use super::columns;
@@ -133,6 +133,7 @@ impl FileSinkWriter {
         let Some(file) = &mut self.open else { return Ok(()) };
         let bytes = file.encoder.finish()?;
         file.put(bytes).await?;
+        fault::hit("file.stage")?;
         file.output.finish(&file.name).await?;
         let Some(OpenFile { name, rows, bytes: size, .. }) = self.open.take() else { return Ok(()) };
         self.done.files.push(DataFile { name, size, modified_ms: self.shared.clock.now_ms() });
@@ -162,6 +163,7 @@ impl SinkWriter for FileSinkWriter {
         self.close().await?;
         if !self.done.files.is_empty() {
             self.shared.folder.sync_staged().await?;
+            fault::hit("file.staged")?;
         }
         self.kept = true;
         Ok(std::mem::take(&mut self.done))

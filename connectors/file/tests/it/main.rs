@@ -9,6 +9,7 @@ mod sink_commit;
 mod sink_faults;
 mod sink_manifest;
 mod sink_pause;
+mod sink_random;
 mod sink_refused;
 mod sink_suite;
 mod sink_support;

@@ -22,7 +22,7 @@ impl QueryPlan {
     fn write_to(&self, text: &mut String) -> std::fmt::Result {
         writeln!(text, "query {}", self.spec.name)?;
         writeln!(text, "trigger: {}", self.spec.options.trigger)?;
-        writeln!(text, "checkpoint: {}", self.spec.options.checkpoint)?;
+        self.write_checkpoint(text)?;
         for source in &self.sources {
             let kind = if source.spec.is_static { "static table" } else { "stream" };
             let columns: Vec<_> = source.used.fields().iter().map(|it| it.name().as_str()).collect();
@@ -47,6 +47,18 @@ impl QueryPlan {
             }
         }
         Ok(())
+    }
+
+    fn write_checkpoint(&self, text: &mut String) -> std::fmt::Result {
+        let options = &self.spec.options;
+        write!(text, "checkpoint: {}", options.checkpoint)?;
+        if options.checkpoint.local().is_none() {
+            write!(text, ", owned by a lease of {:?}", options.lease_timeout)?;
+        }
+        match options.least_interval() {
+            it if it.is_zero() => writeln!(text),
+            it => writeln!(text, ", at most one epoch each {it:?}"),
+        }
     }
 
     /// End to end: the sink's promise, as far as the sources can read the same rows again.

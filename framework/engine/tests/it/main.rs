@@ -5,3 +5,4 @@ mod batch_equals_stream;
 mod harness;
 mod plans;
 mod restart;
+mod statics;

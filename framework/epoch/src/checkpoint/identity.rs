@@ -66,7 +66,8 @@ pub(super) async fn version(store: &Store, has_logs: bool) -> Result<u32> {
     Ok(read_version(store).await?.unwrap_or(VERSION))
 }
 
-async fn read_version(store: &Store) -> Result<Option<u32>> {
+/// The layout's version, if it is one that this program reads.
+pub(crate) async fn read_version(store: &Store) -> Result<Option<u32>> {
     let Some(bytes) = store.read(VERSION_KEY).await? else { return Ok(None) };
     let root = store.location();
     match std::str::from_utf8(&bytes).ok().and_then(|it| it.trim().parse::<u32>().ok()) {

@@ -7,12 +7,12 @@ use tokio::sync::Mutex;
 
 use crate::store::Store;
 
-pub(crate) const FOLDER: &str = "state/sources";
+const FOLDER: &str = "state/sources";
 /// All of them as one list: as version 1 wrote it.
-pub(crate) const OLD_NAMES: &str = "state/names";
+const OLD_NAMES: &str = "state/names";
 
 /// Each index is a file that is only ever created, so an old owner can take none back.
-pub(crate) struct Names {
+pub(super) struct Names {
     store: Arc<Store>,
     known: Mutex<Vec<Arc<str>>>,
 }

@@ -92,7 +92,7 @@ fn file_name(epoch: u64, attempt: AttemptId) -> String {
     format!("{epoch}.{attempt}")
 }
 
-fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
+pub(crate) fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
     let (epoch, attempt) = name.split_once('.')?;
     Some((epoch.parse().ok()?, attempt.parse().ok()?))
 }

@@ -42,7 +42,7 @@ impl Holder {
     }
 
     /// True if the owner can't live any more: a process of this host that has ended, or a run of this process that has.
-    pub(super) fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         let this = Self::this(self.run_id.clone(), self.generation, 0);
         if this.boot.is_empty() || (&this.host, &this.boot) != (&self.host, &self.boot) {
             return false;

@@ -112,7 +112,11 @@ impl Vacant {
             store.remove(&beat_key(old)).await?;
         }
         claim::sweep(store, OWNERS, generation).await?;
-        let task = tokio::spawn(pulse.clone().go_on(options.lease_timeout));
+        let beating = pulse.clone().go_on(options.lease_timeout);
+        let task = match &options.io {
+            Some(io) => io.spawn(beating),
+            None => tokio::spawn(beating),
+        };
         Ok(Lease { pulse, timeout: options.lease_timeout, task, _alive: alive })
     }
 }

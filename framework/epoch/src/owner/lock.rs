@@ -68,7 +68,7 @@ impl Locked {
         let holder = Holder::this(options.run_id.clone(), generation, options.clock.now_ms());
         let text = serde_json::to_vec(&holder).map_err(|e| Error::internal("owner").because(e))?;
         let file = &mut self.file;
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&sealed(&text)));
         written.map_err(|e| failed("write", &self.path, e))?;
         // Two that take over at once both have a lock; the one whose file has the name goes on.
         if !is_at(&self.file, &self.path) || !claim::begin(store, GENERATIONS, generation, &text).await? {
@@ -121,6 +121,18 @@ fn open(path: &Path) -> Result<File> {
     opened.map_err(|e| failed("open", path, e))
 }
 
+/// What the lock's file holds: the owner, and a line with the checksum of it. It is written in place.
+fn sealed(text: &[u8]) -> Vec<u8> {
+    [text, format!("\n{:08x}", crc32fast::hash(text)).as_bytes()].concat()
+}
+
+/// The owner that a lock's file names; nothing if it is damaged.
+pub(crate) fn unsealed(bytes: &[u8]) -> Option<Holder> {
+    let end = bytes.iter().rposition(|it| *it == b'\n')?;
+    let (text, _) = bytes.split_at(end);
+    (sealed(text) == bytes).then(|| serde_json::from_slice(text).ok()).flatten()
+}
+
 fn is_at(file: &File, path: &Path) -> bool {
     let inode = |it: std::io::Result<std::fs::Metadata>| it.ok().map(|it| (it.dev(), it.ino()));
     let ours = inode(file.metadata());
@@ -128,9 +140,9 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 fn in_use(root: &Path, mut file: File) -> Error {
-    let mut text = String::new();
-    let _ = file.read_to_string(&mut text);
-    let holder = serde_json::from_str::<Holder>(&text).map_or("another process".to_owned(), |it| it.to_string());
+    let mut text = Vec::new();
+    let _ = file.read_to_end(&mut text);
+    let holder = unsealed(&text).map_or("another process".to_owned(), |it| it.to_string());
     let way = "stop it first, or take over if it can't be stopped";
     Error::config(format!("checkpoint {} is in use by {holder}; {way}", root.display()))
 }

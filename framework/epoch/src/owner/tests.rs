@@ -19,6 +19,7 @@ fn options() -> OwnerOptions {
         lease_timeout: LEASE,
         take_over: false,
         check: true,
+        io: None,
     }
 }
 

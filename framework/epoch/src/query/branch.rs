@@ -83,6 +83,9 @@ impl Query {
 
     async fn branch_off(&mut self, to: u64, sinks: SinkMode) -> Result<RewindReport> {
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
+        if let Some(mut broken_off) = self.checkpoint.branches.newest().await? {
+            self.take_back(&mut broken_off).await?;
+        }
         let head = self.head(&stands, sinks).await?;
         let base = self.decided(head.commit.as_ref(), to).await?;
         // Read whole, and taken by the operators: what can't be gone on from is refused here.
@@ -154,12 +157,12 @@ impl Query {
         let mut at = head.cloned();
         let mut oldest = None;
         while let Some(commit) = at {
-            if commit.epoch == to {
-                return Ok(commit);
-            }
             let there = records.get(&commit.epoch).is_some_and(|it| it.contains(&commit.attempt));
             if commit.epoch < to || !there {
                 break;
+            }
+            if commit.epoch == to {
+                return Ok(commit);
             }
             oldest = Some(commit.epoch);
             at = self.checkpoint.wal.read(commit.epoch, commit.attempt).await?.0.commit;

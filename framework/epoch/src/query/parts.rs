@@ -44,6 +44,9 @@ pub struct QuerySettings {
     pub no_data_epochs: bool,
     /// Epochs that can be gone back to.
     pub min_epochs_to_retain: u64,
+    /// At least this long from the beginning of an epoch to that of the next (`checkpoint.interval`): on an object store
+    /// each costs requests.
+    pub least_interval: Duration,
     /// How long a graceful stop waits for the running epoch.
     pub shutdown_timeout: Duration,
     /// The last epoch of an available-now run takes the watermark to the end of time.
@@ -62,6 +65,7 @@ impl Default for QuerySettings {
             watermark_policy: WatermarkPolicy::Min,
             no_data_epochs: true,
             min_epochs_to_retain: 100,
+            least_interval: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
             flush_on_end: false,
             tasks: 1,

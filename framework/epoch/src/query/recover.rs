@@ -34,7 +34,7 @@ impl Query {
             watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
-            turns: Turns::new(settings.trigger),
+            turns: Turns::new(settings.trigger, settings.least_interval),
             retry: Retry::default(),
             life: Life::New,
             frozen: false,

@@ -44,11 +44,9 @@ pub(crate) fn of(parts: &[&[u8]]) -> Vec<u8> {
     with_piece(parts, if size > LARGE_PIECE { LARGE_PIECE } else { PIECE })
 }
 
-/// True if these are the checksums of `file`.
+/// True if these are the checksums of `file`, as we write them.
 pub(crate) fn fits(sidecar: &[u8], file: &[u8]) -> bool {
-    let piece = sidecar.get(4..8).and_then(|it| it.try_into().ok()).map(u32::from_be_bytes);
-    let piece = piece.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0);
-    piece.is_some_and(|piece| with_piece(&[file], piece) == sidecar)
+    of(&[file]) == sidecar
 }
 
 fn with_piece(parts: &[&[u8]], piece: usize) -> Vec<u8> {

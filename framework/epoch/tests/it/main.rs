@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod branches;
+mod copies;
 mod crash;
 mod damage;
 mod errors;
 mod folder;
+mod inspect;
 mod kill;
 mod order;
 mod ownership;

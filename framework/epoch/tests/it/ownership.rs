@@ -28,7 +28,6 @@ fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[tokio::test]
 async fn an_old_owner_is_fenced_at_its_next_epoch() {
     for mut world in [World::new(), World::in_memory()] {
-        world.settings.no_data_epochs = false;
         let mut old = world.start().await.unwrap();
         world.feed().add(&[1]);
         drain(&mut old).await.unwrap();

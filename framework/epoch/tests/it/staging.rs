@@ -303,3 +303,23 @@ async fn best_effort_sinks_make_no_stage() {
     let record = std::fs::read(world.root().join("state/wal/1.0.0")).unwrap();
     assert!(String::from_utf8_lossy(&record).contains(r#""sinks":["table"],"staged":[]"#));
 }
+
+#[tokio::test]
+async fn an_object_store_keeps_what_is_staged() {
+    let mut world = World::in_memory();
+    world.stores.push(("second", Store::default()));
+    world.stage_memory = Some(0);
+    crash(&world, "commit.before=crash@4", &[1, 2, 21]).await;
+    let there = world.everything().await;
+    assert!(there.contains_key("state/staged/1.0.0.1"), "{:?}", there.keys());
+    assert!(!there.keys().any(|it| it.starts_with("offsets/") || it.starts_with("commits/")), "{:?}", there.keys());
+    world.take_over = true;
+    world.events.take();
+    let mut query = world.start().await.unwrap();
+    assert!(runs(&world).is_empty(), "no operator ran");
+    assert_eq!(world.stores[1].1.rows(), model(&[1, 2, 21]).0);
+    assert!(world.everything().await.contains_key("commits/1"), "completed at the start, for people");
+    world.feed().add(&[22]);
+    drain(&mut query).await.unwrap();
+    assert!(!world.everything().await.contains_key("state/staged/1.0.0.1"));
+}

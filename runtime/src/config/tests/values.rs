@@ -32,6 +32,7 @@ max.rows.per.epoch: 10
 max.bytes.per.epoch: 20
 min.epochs.to.retain: 3
 shutdown.timeout: 5 seconds
+stage.outputs: false
 tasks.max: 2
 exactly.once.support: requested
 output.mode: complete
@@ -46,7 +47,7 @@ sources.s.static: true",
     assert_eq!(options.trigger, Trigger::Interval(Duration::from_secs(10)));
     assert!(options.flush_on_end);
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
-    assert!(!options.no_data_epochs);
+    assert!(!options.no_data_epochs && !options.stage_outputs);
     assert_eq!((options.max_rows_per_epoch, options.max_bytes_per_epoch), (Some(10), Some(20)));
     assert_eq!((options.min_epochs_to_retain, options.tasks_max), (3, 2));
     assert_eq!(options.shutdown_timeout, Duration::from_secs(5));

@@ -93,11 +93,11 @@ async fn a_generation_is_never_begun_twice() {
 #[tokio::test]
 async fn the_generation_of_version_1_counts() {
     let (_folder, store) = folder();
-    store.write_unsynced(OLD_GENERATION, b"41").await.unwrap();
+    store.write_unsynced(claim::OLD_GENERATION, b"41").await.unwrap();
     let owner = own(&store, &options()).await.unwrap();
     assert_eq!(owner.generation(), 42);
     owner.check().await.unwrap();
-    assert_eq!(store.read(OLD_GENERATION).await.unwrap(), None);
+    assert_eq!(store.read(claim::OLD_GENERATION).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -165,7 +165,7 @@ impl World {
         all
     }
 
-    fn location(&self) -> Result<Location> {
+    pub(crate) fn location(&self) -> Result<Location> {
         self.place.clone().map_or_else(|| Location::at(&self.root()), Ok)
     }
 

@@ -1,0 +1,112 @@
+//! `tidegate checkpoint`: what a checkpoint holds, and what is wrong with it.
+
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use tidegate_api::{Registry, Settings};
+use tidegate_epoch::inspect::{self, CheckpointView, Finding};
+use tidegate_storage::{Location, StoreOptions};
+
+use super::{CheckpointCommand, DONE, FAILED, LookArgs, WRONG, one_line, report};
+use crate::config::{self, Defaults, Problem, References};
+use crate::screen::Screen;
+use crate::supervisor::Threads;
+
+pub(super) fn checkpoint(command: CheckpointCommand, registry: &Registry, screen: &Screen) -> u8 {
+    match command {
+        CheckpointCommand::Show(args) => show(&args, registry, screen),
+        CheckpointCommand::Verify(args) => verify(&args, registry, screen),
+    }
+}
+
+fn show(args: &LookArgs, registry: &Registry, screen: &Screen) -> u8 {
+    let look = |location: Location| async move { inspect::show(&location).await };
+    let print = |view: &CheckpointView| if args.json { json(view) } else { text::view(view) };
+    match look_at(args, registry, screen, look) {
+        Ok(view) => {
+            screen.result(print(&view).trim_end());
+            DONE
+        }
+        Err(code) => code,
+    }
+}
+
+fn verify(args: &LookArgs, registry: &Registry, screen: &Screen) -> u8 {
+    let look = |location: Location| async move { Ok((inspect::verify(&location).await?, location.to_string())) };
+    let found: Result<(Vec<Finding>, String), u8> = look_at(args, registry, screen, look);
+    match found {
+        Ok((findings, place)) => {
+            let whole = if args.json { json(&findings) } else { text::findings(&findings, &place) };
+            screen.result(whole.trim_end());
+            if findings.is_empty() { DONE } else { FAILED }
+        }
+        Err(code) => code,
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// Finds the checkpoint and looks at it; what is wrong with either has been told when this returns a code.
+fn look_at<T, F>(
+    args: &LookArgs,
+    registry: &Registry,
+    screen: &Screen,
+    look: impl FnOnce(Location) -> F,
+) -> Result<T, u8>
+where
+    T: Send + 'static,
+    F: Future<Output = tidegate_api::Result<T>> + Send + 'static,
+{
+    let location = find(args, registry, screen).map_err(|problems| {
+        report(&problems, screen);
+        WRONG
+    })?;
+    let looked = Threads::start().and_then(|it| {
+        let looked = it.compute(look(location));
+        it.end();
+        looked
+    });
+    looked.and_then(|it| it).map_err(|e| {
+        screen.note(&format!("error: {}", one_line(&e.to_string())));
+        FAILED
+    })
+}
+
+/// A pipeline file's checkpoint, or the location itself.
+fn find(args: &LookArgs, registry: &Registry, screen: &Screen) -> Result<Location, Vec<Problem>> {
+    let path = Path::new(&args.what);
+    if !path.is_file() {
+        return at(args).map_err(|message| vec![problem(&args.what, message)]);
+    }
+    let over: Settings = args.set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let settings = config::overlay(&config::read_settings(path)?, &over);
+    let name = path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
+    let defaults = Defaults { name, data_dir: args.data_dir.clone(), sink: "console" };
+    // What it needs to be reached may be a secret.
+    let references = References::Resolve(screen.secrets().clone());
+    let loaded = config::load(&args.what, &settings, &defaults, registry, &references);
+    loaded.pipeline.map(|it| it.spec.options.checkpoint).ok_or(loaded.problems)
+}
+
+fn at(args: &LookArgs) -> Result<Location, String> {
+    let mut options = StoreOptions::new();
+    for (key, value) in &args.set {
+        let key =
+            key.strip_prefix("storage.").ok_or(format!("found '{key}' for a location, expected storage.<key>"))?;
+        options.insert(key.to_owned(), value.clone());
+    }
+    let base = PathBuf::from(".");
+    let location = Location::open(&args.what, &options, &base).map_err(|e| e.to_string())?;
+    if location.local().is_some_and(|it| !it.is_dir()) {
+        return Err("found no such file or folder, expected a pipeline file or a checkpoint".to_owned());
+    }
+    Ok(location)
+}
+
+fn problem(file: &str, message: String) -> Problem {
+    Problem { file: file.to_owned(), key: String::new(), message }
+}
