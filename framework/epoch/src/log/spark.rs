@@ -137,6 +137,11 @@ impl SparkLogs {
         self.store.write_unsynced(&key(COMMITS, commit.epoch), commit_text(commit)?.as_bytes()).await
     }
 
+    /// The same, so that a loss of power can't take it.
+    pub(crate) async fn write_commit_durably(&self, commit: &Commit) -> Result<()> {
+        self.store.write(&key(COMMITS, commit.epoch), &[commit_text(commit)?.as_bytes()], &Marks::NONE).await
+    }
+
     /// True if `commits/<epoch>` is there and whole.
     pub(crate) async fn is_committed(&self, epoch: u64) -> Result<bool> {
         let bytes = self.store.read(&key(COMMITS, epoch)).await?;

@@ -117,7 +117,6 @@ impl Query {
         };
         let stands = self.sinks.open(self.checkpoint.query_id()).await?;
         let verdict = newest.verdict(&stands, &self.digest)?;
-        self.staged.take_over(&self.checkpoint, Some((newest.epoch(), verdict.attempt()))).await?;
         match verdict {
             Verdict::Decided(attempt) => {
                 if attempt == newest.record().attempt {
@@ -128,17 +127,20 @@ impl Query {
                     self.load(&Chain::read(&self.checkpoint, Some(&chosen)).await?).await?;
                 }
                 let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
+                self.staged.settle_start(&self.checkpoint, &record.outcome()).await?;
                 self.go_on_from(record).await?;
                 Ok(None)
             }
             Verdict::Staged(attempt) => {
                 fits?;
+                self.staged.take_over(&self.checkpoint, Some((newest.epoch(), attempt))).await?;
                 self.finish_staged(newest.epoch(), attempt).await.map(Some)
             }
             Verdict::Pending(attempt) => {
                 let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
                 self.sources.check_all_there(&record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
                 self.load(&before.unwrap_or_default()).await?;
+                self.staged.take_over(&self.checkpoint, None).await?;
                 self.finish(record).await.map(Some)
             }
         }
@@ -208,6 +210,7 @@ impl Query {
         self.write_commit(&record).await?;
         self.faults.hit(Point::Seal, number)?;
         self.load(&Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
+        self.staged.settle_start(&self.checkpoint, &record.outcome()).await?;
         self.go_on_from(record.clone()).await?;
         let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0 };
         let progress = self.tell(&decided, now_ms, began, &timings, synced);

@@ -6,7 +6,7 @@ use tidegate_api::{AttemptId, Ownership as _, Result};
 use tokio::task::JoinSet;
 
 use crate::checkpoint::Checkpoint;
-use crate::log::Record;
+use crate::log::{Commit, Record};
 use crate::manifest::StagedPlace;
 use crate::stage::{FOLDER, parse_name};
 use crate::store::Store;
@@ -19,15 +19,27 @@ pub(super) struct StagedFiles {
 }
 
 impl StagedFiles {
-    /// Removes what dead attempts left, but not what the newest epoch may be committed from.
-    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, newest: Option<(u64, AttemptId)>) -> Result<()> {
+    /// Removes what dead attempts left, but not what the pending epoch may be committed from.
+    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, pending: Option<(u64, AttemptId)>) -> Result<()> {
+        self.files.clear();
         for name in checkpoint.store.list(FOLDER).await? {
             match parse_name(&name) {
-                Some(of) if Some(of) == newest => self.files.push((of.0, name)),
+                Some(of) if Some(of) == pending => self.files.push((of.0, name)),
                 _ => checkpoint.store.remove(&format!("{FOLDER}/{name}")).await?,
             }
         }
         Ok(())
+    }
+
+    /// A start has found the newest epoch decided, or has finished it: removes all, as soon as a loss of power can't take
+    /// the word that it is decided.
+    pub(super) async fn settle_start(&mut self, checkpoint: &Checkpoint, outcome: &Commit) -> Result<()> {
+        if checkpoint.store.list(FOLDER).await?.is_empty() {
+            return Ok(());
+        }
+        checkpoint.spark.write_commit_durably(outcome).await?;
+        checkpoint.owner.check().await?;
+        self.take_over(checkpoint, None).await
     }
 
     /// A record that is about to be written names files.
