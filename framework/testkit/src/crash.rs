@@ -28,11 +28,13 @@ mod log;
 mod mistake;
 mod place;
 mod program;
+mod rewind;
 pub(crate) mod script;
 pub(crate) mod world;
 
 pub use mistake::Mistake;
 pub use place::Place;
+pub use rewind::rewinds;
 pub use script::output_schema;
 
 use crate::memory::{MemoryKind, MemoryTable};

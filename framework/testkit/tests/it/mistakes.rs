@@ -8,7 +8,7 @@ async fn caught(mistake: Mistake, mut setup: CrashSetup) {
     setup.epochs = Some(2..3);
     let sound = matrix(&setup).await.unwrap();
     assert!(sound.wrong.is_empty(), "without {mistake:?}: {sound}");
-    setup.epochs = Some(0..4);
+    setup.epochs = None;
     let report = matrix(&setup.with_mistake(mistake)).await.unwrap();
     println!("{mistake:?}: {} of {} cases tell", report.wrong.len(), report.cases);
     report.wrong.iter().take(2).for_each(|it| println!("  {it}"));
@@ -82,9 +82,9 @@ async fn two_sinks_with_one_identity_on_one_table_are_caught() {
 
 #[tokio::test(start_paused = true)]
 async fn two_owners_whom_nothing_fences_are_caught() {
-    let mut setup = one(ProgramKind::Aggregate);
+    // A sink that knows the number of its last epoch can't be led astray even so.
+    let mut setup = CrashSetup::on(ProgramKind::Aggregate, vec![SinkUnder::piecemeal()]);
     setup.faults = Fault::STOPS.to_vec();
-    setup.check_ownership = false;
     caught(Mistake::NoFencing, setup).await;
 }
 
