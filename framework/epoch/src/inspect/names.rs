@@ -17,7 +17,7 @@ pub(super) enum Name {
     Record(u64, AttemptId),
     Snapshot(u64, AttemptId),
     /// The name of the source with this index.
-    SourceName(u64),
+    Named(u64),
     /// An output that waits for its sink, of this attempt.
     Staged(u64, AttemptId),
     Branch,
@@ -57,7 +57,7 @@ impl Name {
             ["state", "snapshots", name] => {
                 snapshot::parse_name(name).map(|(epoch, attempt)| Self::Snapshot(epoch, attempt))?
             }
-            ["state", "sources", index] => Self::SourceName(number(index)?),
+            ["state", "sources", index] => Self::Named(number(index)?),
             ["state", "staged", name] => staged(name)?,
             ["state", "branches", n] => number(n).map(|_| Self::Branch)?,
             ["state", "generations", g] if !remote => Self::Generation(number(g)?),

@@ -1,5 +1,4 @@
 //! Locations: paths, URLs, settings.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
