@@ -12,22 +12,6 @@ use crate::stand;
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Where a run is killed by name: steps of the loop, and of the sink.
-const STEPS: [&str; 12] = [
-    "prepare",
-    "commit.before",
-    "commit.after",
-    "record.dirsync",
-    "commits_file",
-    "file.stage",
-    "file.staged",
-    "file.place",
-    "file.placed",
-    "file.draft",
-    "file.linked",
-    "file.committed",
-];
-
 /// Writes numbered rows into files; `tests/oracle/files.py` says which.
 fn numbers(folder: &Path, files: usize, rows_per_file: usize) -> usize {
     fs::create_dir_all(folder).unwrap();
@@ -106,8 +90,7 @@ fn kill_later(pipeline: &Path, checkpoint: &Path, epochs: usize, wait_us: u64) {
 fn quiet(pipeline: &Path, faults: Option<&str>) -> Child {
     let mut command: Command = tidegate(&["run", &pipeline.display().to_string()]);
     if let Some(faults) = faults {
-        let name = if faults.starts_with("file.") { "TIDEGATE_SINK_FAULTS" } else { "TIDEGATE_FAULTS" };
-        command.env(name, faults);
+        command.env("TIDEGATE_FAULTS", faults);
     }
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -125,7 +108,7 @@ fn plant(folder: &Path, extension: &str) -> PathBuf {
 fn files_survive_sigkill_and_spark_reads_each_row_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let rows = numbers(&at.join("input"), 100, 400);
+    let rows = numbers(&at.join("input"), 80, 500);
     let seed = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(20_261_121_u64);
     println!("seed {seed}");
     let mut spark_arguments = vec![rows.to_string()];
@@ -133,7 +116,9 @@ fn files_survive_sigkill_and_spark_reads_each_row_once() {
         let (table, checkpoint) = (at.join(name), at.join(format!("checkpoint-{name}")));
         let sinks = sink("out", &table, format, "spark");
         let endless = pipeline(at, name, "", &sinks);
-        for (step, kill) in STEPS.iter().zip(0..) {
+        for (step, kill) in
+            ["prepare", "commit.before", "commit.after", "record.dirsync", "commits_file"].iter().zip(0..)
+        {
             let mut child = quiet(&endless, Some(&format!("{step}=kill@{}", 3 + kill % 2)));
             let started = Instant::now();
             while child.try_wait().unwrap().is_none() {

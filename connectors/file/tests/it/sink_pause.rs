@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 
 use crate::sink_support::{KINDS, Table, already, epoch, prepare, rows, run};
 
+type LatePut = (Path, PutPayload, PutOptions);
+
 /// A store whose caller can be held up before a request.
 #[derive(Debug)]
 struct Gate {
@@ -28,7 +30,7 @@ struct Gate {
     reached: Notify,
     opened: Notify,
     /// Whether conditional puts get lost on the way, and those that did.
-    late: Mutex<Option<Vec<(Path, PutPayload, PutOptions)>>>,
+    late: Mutex<Option<Vec<LatePut>>>,
 }
 
 impl fmt::Display for Gate {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field};
 use tidegate_api::prelude::*;
 use tidegate_file::{File, FileSinkConfig};
-use tidegate_testkit::MemoryLog;
 
 use crate::sink_support::{Table, epoch, rows, run, settings, spec};
 
@@ -122,7 +121,7 @@ async fn another_folder_at_the_same_path() {
         assert!(told.contains("is not the folder that the checkpoint has written to"), "{told}");
         // A new checkpoint takes it.
         let mut table = table;
-        let log = std::mem::replace(&mut table.log, MemoryLog::default());
+        let log = std::mem::take(&mut table.log);
         run(&table.open().await, &epoch(0, 1), &[rows([0])]).await.unwrap();
         table.log = log;
         assert!(refused(&table).await.contains("its identity is another one"));
