@@ -86,7 +86,7 @@ fn one(job: &Pair, at: u64, paced: &str, random: &mut Random) -> String {
     let begun = second.reaches(0);
     let reached = second.reaches(begun.max(epoch) + EPOCHS + 1);
     println!("take-over {at}: stopped in epoch {epoch}, {step}; the second came from {begun} to {reached}");
-    if at % 2 == 0 {
+    if at.is_multiple_of(2) {
         // Beside the second, which goes on all the while.
         wakes(&mut first);
         let now = second.phase().map_or(0, |(it, _)| it);

@@ -44,6 +44,16 @@ impl QueryPlan {
     /// # Errors
     /// `Config` if the checkpoint is owned, damaged or of another query; else as the connectors.
     pub async fn start(self, environment: Environment) -> Result<Query> {
+        let mut query = self.build(environment).await?;
+        query.start().await?;
+        Ok(query)
+    }
+
+    /// As `start`, but nothing runs yet: for a query that is to go back.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn build(self, environment: Environment) -> Result<Query> {
         let options = self.spec.options.clone();
         let checkpoint = Checkpoint::open(
             &options.checkpoint,
@@ -85,9 +95,7 @@ impl QueryPlan {
             digest,
             listeners: environment.listeners,
         };
-        let mut query = Query::new(checkpoint, parts)?;
-        query.start().await?;
-        Ok(query)
+        Query::new(checkpoint, parts)
     }
 }
 

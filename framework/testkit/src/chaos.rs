@@ -60,7 +60,7 @@ async fn run(seed: u64) -> Result<ChaosReport> {
     let draw = Draw::new(seed);
     let script = Arc::new(draw.script.clone());
     let mut world = World::of(&draw.setup, script.clone())?;
-    world.limit = draw.limit.clone();
+    world.limit = draw.limit;
     world.settings.min_epochs_to_retain = draw.retain;
     world.set_back = Duration::from_millis(draw.set_back_ms);
     world.meanwhile = draw.meanwhile;

@@ -8,6 +8,7 @@ use tidegate_api::{AttemptId, Error, Result};
 use super::Finding;
 use super::names::Name;
 use crate::log::Record;
+use crate::log::branch::{Branch, Branches};
 use crate::log::spark::METADATA;
 use crate::log::wal::Wal;
 use crate::store::Store;
@@ -20,6 +21,8 @@ pub(super) struct Contents {
     /// What is wrong with the others.
     pub(super) damaged: Vec<Finding>,
     pub(super) snapshots: BTreeSet<(u64, AttemptId)>,
+    /// The points at which the query went back, by the first epoch after.
+    pub(super) branches: BTreeMap<u64, Branch>,
     /// The epochs from the newest back to the oldest that is kept, each with the attempt that its state is of.
     pub(super) chain: Vec<(u64, AttemptId)>,
     /// What comes before the last of them, if it had to be there and is not.
@@ -40,6 +43,7 @@ impl Contents {
             records: BTreeMap::new(),
             damaged: Vec::new(),
             snapshots: BTreeSet::new(),
+            branches: BTreeMap::new(),
             chain: Vec::new(),
             gap: None,
             files,
@@ -50,12 +54,16 @@ impl Contents {
     }
 
     async fn read_records(&mut self, store: &Arc<Store>) -> Result<()> {
-        let wal = Wal::new(store.clone());
+        let (wal, branches) = (Wal::new(store.clone()), Branches::new(store.clone()));
         for (key, (name, _)) in &self.files {
             match name {
                 Name::Snapshot(epoch, attempt) => _ = self.snapshots.insert((*epoch, *attempt)),
                 Name::Record(epoch, attempt) => match wal.read(*epoch, *attempt).await {
                     Ok((record, _)) => _ = self.records.entry(*epoch).or_default().insert(*attempt, record),
+                    Err(e) => self.damaged.push(Finding::new(key, without_place(store, key, &e))),
+                },
+                Name::Branch(next) => match branches.read(*next).await {
+                    Ok(branch) => self.branches.extend(branch.map(|it| (*next, it))),
                     Err(e) => self.damaged.push(Finding::new(key, without_place(store, key, &e))),
                 },
                 _ => {}
@@ -64,12 +72,22 @@ impl Contents {
         Ok(())
     }
 
+    /// The epoch and attempt that the newest state is of: a branch that no epoch has begun with yet goes on from its base.
+    fn head(&self) -> Option<(u64, AttemptId)> {
+        let newest = self.records.last_key_value();
+        if let Some((next, branch)) = self.branches.last_key_value()
+            && newest.is_none_or(|(epoch, _)| epoch < next)
+        {
+            return branch.base.as_ref().map(|it| (it.epoch, it.attempt));
+        }
+        let (epoch, attempts) = newest?;
+        let snapshot = self.snapshots.iter().find(|(it, _)| it == epoch).map(|(_, attempt)| *attempt);
+        snapshot.or_else(|| attempts.keys().next_back().copied()).map(|it| (*epoch, it))
+    }
+
     /// Goes from the newest record back along the commits that each one holds.
     fn follow(&mut self) {
-        let Some((epoch, attempts)) = self.records.last_key_value() else { return };
-        let snapshot = self.snapshots.iter().find(|(it, _)| it == epoch).map(|(_, attempt)| *attempt);
-        let newest = snapshot.or_else(|| attempts.keys().next_back().copied());
-        let mut next = newest.map(|it| (*epoch, it));
+        let mut next = self.head();
         while let Some((epoch, attempt)) = next.take() {
             let Some(record) = self.record(epoch, attempt) else {
                 // At the oldest one that is kept, the state comes from its snapshot.

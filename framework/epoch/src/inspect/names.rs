@@ -20,7 +20,8 @@ pub(super) enum Name {
     Named(u64),
     /// An output that waits for its sink, of this attempt.
     Staged(u64, AttemptId),
-    Branch,
+    /// Whose first epoch is this.
+    Branch(u64),
     Generation(u64),
     Beat(u64),
     /// An entry of the log of a sink or of a static table.
@@ -59,7 +60,7 @@ impl Name {
             }
             ["state", "sources", index] => Self::Named(number(index)?),
             ["state", "staged", name] => staged(name)?,
-            ["state", "branches", n] => number(n).map(|_| Self::Branch)?,
+            ["state", "branches", n] => Self::Branch(number(n)?),
             ["state", "generations", g] if !remote => Self::Generation(number(g)?),
             ["state", "owner", name] if remote => match name.strip_suffix(".beat") {
                 Some(g) => Self::Beat(number(g)?),

@@ -1,6 +1,6 @@
 //! What a checkpoint holds, for people and programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,6 +11,7 @@ use super::names::Name;
 use super::owner::{self, OwnerView};
 use crate::checkpoint::read_version;
 use crate::log::Record;
+use crate::log::branch::Branch;
 use crate::log::spark::{SparkLogs, read_metadata};
 use crate::store::Store;
 
@@ -31,7 +32,7 @@ pub struct CheckpointView {
     pub epochs: Vec<EpochView>,
     /// Where the sources stand after the newest epoch.
     pub sources: Vec<SourceView>,
-    /// The sinks that have remembered something.
+    /// The sinks: those that the newest epoch waits for, and those that have remembered something.
     pub sinks: Vec<String>,
     /// The snapshots of the state, oldest first.
     pub snapshots: Vec<SnapshotView>,
@@ -98,10 +99,12 @@ pub struct SnapshotView {
 /// A point at which the query went back.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BranchView {
-    /// The epoch that it went back to.
-    pub to: u64,
+    /// The epoch that it went back to; nothing: it began there without state.
+    pub to: Option<u64>,
     /// The first epoch after that.
     pub next: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// How much a folder holds.
@@ -134,7 +137,7 @@ pub(super) async fn view(store: &Arc<Store>, contents: Contents) -> Result<Check
         sources: contents.newest().map(sources).unwrap_or_default(),
         sinks: sinks(&contents),
         snapshots: snapshots(&contents),
-        branches: Vec::new(),
+        branches: contents.branches.values().map(branch).collect(),
         sizes: sizes(&contents),
         newest,
     })
@@ -178,11 +181,15 @@ fn sources(newest: &Record) -> Vec<SourceView> {
     newest.plan.sources.iter().map(view).collect()
 }
 
+fn branch(branch: &Branch) -> BranchView {
+    BranchView { to: branch.base.as_ref().map(|it| it.epoch), next: branch.next, reason: branch.reason.clone() }
+}
+
 fn sinks(contents: &Contents) -> Vec<String> {
     let name = |key: &String| Some(key.strip_prefix("state/sinks/")?.split_once('/')?.0.to_owned());
-    let mut sinks: Vec<String> = contents.files.keys().filter_map(name).collect();
-    sinks.dedup();
-    sinks
+    let named = contents.newest().into_iter().flat_map(|it| &it.manifest.sinks).map(|it| (**it).to_owned());
+    let sinks: BTreeSet<String> = contents.files.keys().filter_map(name).chain(named).collect();
+    sinks.into_iter().collect()
 }
 
 fn snapshots(contents: &Contents) -> Vec<SnapshotView> {

@@ -57,12 +57,19 @@ pub(super) async fn sweep(store: &Store, folder: &str, generation: u64) -> Resul
     for old in store.list_numbers(folder).await?.into_iter().filter(|it| *it < generation) {
         store.remove(&key(folder, old)).await?;
     }
-    match folder {
-        GENERATIONS => store.remove(OLD_GENERATION).await,
-        _ => Ok(()),
+    if folder == GENERATIONS {
+        return store.remove(OLD_GENERATION).await;
     }
+    for copied in store.list(GENERATIONS).await? {
+        store.remove(&key_of(GENERATIONS, &copied)).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn key(folder: &str, generation: u64) -> String {
-    format!("{folder}/{generation}")
+    key_of(folder, &generation.to_string())
+}
+
+fn key_of(folder: &str, name: &str) -> String {
+    format!("{folder}/{name}")
 }

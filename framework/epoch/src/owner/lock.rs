@@ -112,7 +112,14 @@ fn from_object_store(root: &Path, owners: &Path) -> Result<()> {
     if place.exists() {
         return std::fs::remove_dir_all(owners).map_err(|e| failed("remove", owners, e));
     }
-    std::fs::rename(owners, &place).map_err(|e| failed("rename", owners, e))
+    std::fs::rename(owners, &place).map_err(|e| failed("rename", owners, e))?;
+    for entry in std::fs::read_dir(&place).map_err(|e| failed("list", &place, e))? {
+        let path = entry.map_err(|e| failed("list", &place, e))?.path();
+        if path.extension().is_some_and(|it| it == "beat") {
+            std::fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?;
+        }
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<File> {

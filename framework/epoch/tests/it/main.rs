@@ -1,6 +1,11 @@
 //! The loop over fake sources, sinks and a small windowed program.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and prints its seed"
+)]
 
 mod branches;
 mod copies;

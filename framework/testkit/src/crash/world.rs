@@ -285,7 +285,7 @@ impl World {
         let part = |(at, input): (usize, &MemoryInput)| SourcePart {
             name: format!("input{at}").into(),
             source: mistake::source(self.setup.mistake, Box::new(input.source())),
-            limit: self.limit.clone(),
+            limit: self.limit,
         };
         self.inputs.iter().enumerate().map(part).collect()
     }

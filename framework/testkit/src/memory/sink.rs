@@ -284,7 +284,7 @@ impl Sink for MemorySink {
         let writer = self.writer_id()?;
         let mut table = self.table.lock();
         table.commits += 1;
-        let third = table.commits % 3 == 0;
+        let third = table.commits.is_multiple_of(3);
         match &self.table.kind {
             MemoryKind::Piecemeal(keys) => {
                 let rows = self.parts.rows(epoch, &parts)?;

@@ -193,7 +193,7 @@ async fn overwrites(bench: &impl SinkBench) -> Result<()> {
     second.commit(&next, parts, &[]).await?;
     sees(bench, "written again by the next process", std::slice::from_ref(&kept)).await?;
     match first.commit(&again, late, &[]).await {
-        Err(e) if e.kind() != ErrorKind::Fenced => return Err(e.within("a late commit of an old owner")),
+        Err(e) if e.kind() != ErrorKind::Fenced => Err(e.within("a late commit of an old owner")),
         _ => sees(bench, "written late by the process before", &[kept]).await,
     }
 }

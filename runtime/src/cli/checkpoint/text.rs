@@ -30,7 +30,7 @@ fn write_view(text: &mut String, view: &CheckpointView) -> std::fmt::Result {
     writeln!(text, "newest     {}", view.newest.as_ref().map_or("no epoch yet".to_owned(), newest))?;
     writeln!(text, "go back to {}", ranges(&view.epochs))?;
     for branch in &view.branches {
-        writeln!(text, "went back  to epoch {}, and on from there as epoch {}", branch.to, branch.next)?;
+        writeln!(text, "branch     epoch {}: {}", branch.next, branch.reason)?;
     }
     for source in &view.sources {
         writeln!(text, "source     {} (sources/{}) at {}", source.name, source.index, source.offset)?;
