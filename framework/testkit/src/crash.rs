@@ -28,13 +28,11 @@ mod log;
 mod mistake;
 mod place;
 mod program;
-mod rewind;
 pub(crate) mod script;
 pub(crate) mod world;
 
 pub use mistake::Mistake;
 pub use place::Place;
-pub use rewind::rewinds;
 pub use script::output_schema;
 
 use crate::memory::{MemoryKind, MemoryTable};
@@ -67,7 +65,7 @@ pub enum ProgramKind {
     Stateless,
     /// Counts words in windows of ten seconds, five seconds behind; emits the groups that changed and those that closed.
     Aggregate,
-    /// Joins two sources by word, within ten seconds; each has a watermark.
+    /// Joins two sources by word, within ten seconds, under one watermark.
     Join,
     /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree.
     Volatile,
@@ -240,6 +238,3 @@ pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     }
     Ok(report)
 }
-
-#[cfg(test)]
-mod tests;

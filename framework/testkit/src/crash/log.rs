@@ -54,11 +54,6 @@ impl Log {
         Ok(())
     }
 
-    /// The newest epoch.
-    pub(crate) fn newest(&self) -> Option<u64> {
-        self.records.last_key_value().map(|(key, _)| key.0)
-    }
-
     /// The decided epochs, from the newest back: each record names the attempt before it.
     pub(crate) fn decided(&self) -> Result<BTreeMap<u64, Entry>> {
         let mut entries = BTreeMap::new();
@@ -209,19 +204,6 @@ impl Files {
             let key = format!("state/wal/{name}");
             if let Some(text) = self.get(&key).await?.and_then(|it| unstaged(&it)) {
                 self.put(&key, text).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes all that is of epochs after `to`, as who thinks that this is how to go back.
-    pub(crate) async fn forget_after(&self, to: u64) -> Result<()> {
-        for folder in ["offsets", "commits", "state/wal", "state/snapshots"] {
-            for name in self.list(folder).await? {
-                let epoch = name.split('.').next().and_then(|it| it.parse::<u64>().ok());
-                if epoch.is_some_and(|it| it > to) {
-                    self.remove(&format!("{folder}/{name}")).await?;
-                }
             }
         }
         Ok(())

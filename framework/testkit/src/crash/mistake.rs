@@ -44,13 +44,11 @@ pub enum Mistake {
     WriteTimeOfTheClock,
     /// A start ignores the rows that are staged, and computes them again.
     StageIgnored,
-    /// A query that has gone back uses its numbers again.
-    NumberReused,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -64,7 +62,6 @@ impl Mistake {
         Self::NoFencing,
         Self::WriteTimeOfTheClock,
         Self::StageIgnored,
-        Self::NumberReused,
     ];
 }
 
@@ -148,9 +145,9 @@ pub(super) fn source(mistake: Option<Mistake>, source: Box<dyn DynSource>) -> Bo
 
 /// The sink with the mistake, if it is one of a sink.
 pub(super) fn wrapped(mistake: Option<Mistake>, sink: Box<dyn DynSink>, place: Place) -> Box<dyn DynSink> {
-    use Mistake::{CommitLogFirst, NumberReused, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
+    use Mistake::{CommitLogFirst, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
     match mistake {
-        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock | NumberReused)) => {
+        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock)) => {
             Box::new(sink::WrongSink::new(sink, it, place))
         }
         _ => sink,

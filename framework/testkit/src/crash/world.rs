@@ -12,7 +12,7 @@ use tidegate_epoch::{
 };
 
 use super::log::{Entry, Log};
-use super::mistake::{self, Memory, Mistake, Planted};
+use super::mistake::{self, Memory, Planted};
 use super::place::Ground;
 use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
@@ -61,7 +61,7 @@ pub(crate) struct World {
     /// How many epochs a second owner commits before the first goes on.
     pub(crate) meanwhile: usize,
     inputs: Vec<MemoryInput>,
-    pub(crate) benches: Vec<Box<dyn SinkBench>>,
+    benches: Vec<Box<dyn SinkBench>>,
     memory: Memory,
     acted: AtomicBool,
     shared: Mutex<Shared>,
@@ -214,11 +214,6 @@ impl World {
         Ok(!feeds.is_empty())
     }
 
-    /// The newest epoch that was logged.
-    pub(crate) fn newest(&self) -> Option<u64> {
-        self.shared().log.newest()
-    }
-
     /// From now on remembers what happens.
     pub(crate) fn listen(&self) {
         self.shared().story = Some(Vec::new());
@@ -236,21 +231,12 @@ impl World {
     }
 
     pub(crate) async fn start(&self, faults: &Faults) -> Result<Life> {
-        let mut query = self.build(faults).await?;
-        query.start().await?;
-        let mut life = Life { query };
-        self.after_step(&mut life).await?;
-        Ok(life)
-    }
-
-    /// The query of a new life, before it starts.
-    pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let (life, mistake) = (self.shared().lives, self.setup.mistake);
         self.shared().lives += 1;
         self.tell(|| format!("life {life} starts"));
         let mut options = CheckpointOptions::new(self.clock.clone());
         options.faults = faults.clone();
-        options.check_ownership = self.setup.check_ownership && mistake != Some(Mistake::NoFencing);
+        options.check_ownership = self.setup.check_ownership;
         // The owner before is dead or stands still: its lease is not waited for.
         options.take_over = true;
         let checkpoint = Checkpoint::open(&self.ground.location, options).await?;
@@ -278,7 +264,10 @@ impl World {
         if let Some(bytes) = self.setup.stage_memory {
             query.set_stage_memory(bytes);
         }
-        Ok(query)
+        query.start().await?;
+        let mut life = Life { query };
+        self.after_step(&mut life).await?;
+        Ok(life)
     }
 
     fn sources(&self) -> Vec<SourcePart> {
@@ -291,7 +280,13 @@ impl World {
     }
 
     async fn sinks(&self, life: usize) -> Result<Vec<SinkPart>> {
-        let spec = spec();
+        let spec = SinkSpec {
+            schema: script::output_schema(),
+            mode: OutputMode::Append,
+            keys: Vec::new(),
+            changes: Changes::Append,
+            tasks: 1,
+        };
         let mut sinks = Vec::new();
         for at in 0..self.benches.len() {
             let Some(bench) = self.benches.get(mistake::bench(self.setup.mistake, at)) else { continue };
@@ -310,7 +305,14 @@ impl World {
     /// Looks at everything from outside, and starts once more to see what a restart finds.
     pub(crate) async fn outcome(&self) -> Result<Outcome> {
         let state = self.probed();
-        let sinks = self.shown().await?;
+        let mut sinks = Vec::new();
+        for bench in &self.benches {
+            let lines = sorted_lines(&bench.rows().await?)?;
+            let parse = |it: &String| serde_json::from_str(it).map_err(|e| Error::internal("a row read").because(e));
+            let mut rows = lines.iter().map(parse).collect::<Result<Vec<OutputRow>>>()?;
+            rows.sort();
+            sinks.push(rows);
+        }
         drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
         let restored = self.probed();
         let log = self.shared().log.decided()?;
@@ -325,24 +327,6 @@ impl World {
         Ok(Outcome { log, sinks, state, restored, wrong: shared.wrong.clone() })
     }
 
-    /// What a reader of each sink sees, sorted.
-    pub(crate) async fn shown(&self) -> Result<Vec<Vec<OutputRow>>> {
-        let mut sinks = Vec::new();
-        for bench in &self.benches {
-            let lines = sorted_lines(&bench.rows().await?)?;
-            let parse = |it: &String| serde_json::from_str(it).map_err(|e| Error::internal("a row read").because(e));
-            let mut rows = lines.iter().map(parse).collect::<Result<Vec<OutputRow>>>()?;
-            rows.sort();
-            sinks.push(rows);
-        }
-        Ok(sinks)
-    }
-
-    /// The first thing that was seen to be wrong on the way.
-    pub(crate) fn seen_wrong(&self) -> Option<String> {
-        self.shared().wrong.first().cloned()
-    }
-
     pub(crate) fn wrong(&self, text: String) {
         self.shared().wrong.push(text);
     }
@@ -353,16 +337,5 @@ impl World {
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the sinks will be given.
-pub(crate) fn spec() -> SinkSpec {
-    SinkSpec {
-        schema: script::output_schema(),
-        mode: OutputMode::Append,
-        keys: Vec::new(),
-        changes: Changes::Append,
-        tasks: 1,
     }
 }

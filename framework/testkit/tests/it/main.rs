@@ -6,5 +6,4 @@ mod chaos;
 mod clock;
 mod matrix;
 mod mistakes;
-mod rewind;
 mod suites;
