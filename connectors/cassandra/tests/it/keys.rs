@@ -89,10 +89,11 @@ async fn delete_and_insert_in_one_epoch() {
 #[tokio::test]
 async fn nulls_are_unset_or_tombstones() {
     let node = crate::node_or_skip!();
-    let cases: [(OutputMode, &[(&str, &str)], bool); 5] = [
-        (OutputMode::Append, &[], true),
-        (OutputMode::Update, &[], false),
-        (OutputMode::Complete, &[], true),
+    let none: &[(&str, &str)] = &[];
+    let cases = [
+        (OutputMode::Append, none, true),
+        (OutputMode::Update, none, false),
+        (OutputMode::Complete, none, true),
         (OutputMode::Append, &[("nulls", "unset")], false),
         (OutputMode::Update, &[("nulls", "tombstone")], true),
     ];
