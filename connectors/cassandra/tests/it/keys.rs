@@ -11,6 +11,9 @@ fn columns() -> SchemaRef {
 }
 
 const TABLE: &str = "k bigint PRIMARY KEY, a int, b text";
+/// Settings beside those of the bench.
+type Told<'a> = &'a [(&'a str, &'a str)];
+
 const DELETES: [(&str, &str); 1] = [("delete.column", "GONE")];
 
 fn row(k: i64, a: Option<i64>, b: Option<&str>) -> Value {
@@ -89,7 +92,7 @@ async fn delete_and_insert_in_one_epoch() {
 #[tokio::test]
 async fn nulls_are_unset_or_tombstones() {
     let node = crate::node_or_skip!();
-    let cases: [(OutputMode, &[(&str, &str)], bool); 5] = [
+    let cases: [(OutputMode, Told<'_>, bool); 5] = [
         (OutputMode::Append, &[], true),
         (OutputMode::Update, &[], false),
         (OutputMode::Complete, &[], true),
