@@ -251,7 +251,8 @@ async fn an_epoch_thought_lost_and_found_later_stays() {
         let parts = prepare(&sink, &epoch(0, 1), &[rows(0..2), rows(2..4)]).await.unwrap();
         sink.commit(&epoch(0, 1), parts.clone(), &[]).await.unwrap_err();
         sink.abort(&epoch(0, 1), parts).await.unwrap();
-        for (path, body, options) in gate.late.lock().unwrap().take().unwrap() {
+        let late = gate.late.lock().unwrap().take().unwrap();
+        for (path, body, options) in late {
             gate.inner.put_opts(&path, body, options).await.unwrap();
         }
         if kind.1 == "spark" {

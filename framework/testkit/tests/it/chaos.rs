@@ -32,7 +32,7 @@ fn run(from: u64, seeds: u64) -> Vec<String> {
                 println!("{report}");
                 wrong.push(report.to_string());
             }
-            if seed % TWICE == 0 {
+            if seed.is_multiple_of(TWICE) {
                 same(&report, &chaos(seed).unwrap());
             }
         }
