@@ -85,7 +85,7 @@ fn connectors_know_only_the_api() {
         ),
         ("tidegate-testkit", &["tidegate-api", "tidegate-epoch", "tidegate-storage"]),
         ("tidegate-file", &["tidegate-api", "tidegate-formats", "tidegate-storage"]),
-        ("tidegate-kafka", &["tidegate-api", "tidegate-kafka-ffi"]),
+        ("tidegate-kafka", &["tidegate-api", "tidegate-formats", "tidegate-kafka-ffi"]),
         ("tidegate-kafka-ffi", &["tidegate-api"]),
         ("tidegate-socket", &["tidegate-api"]),
         ("tidegate-rate", &["tidegate-api"]),
