@@ -14,61 +14,22 @@
 # Exit code 3: java or the jars can't be had here.
 set -euo pipefail
 
-HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-HOME_DIR=${TIDEGATE_STAND_DIR:-${HOME:-/tmp}/.cache/tidegate-stand}
+# shellcheck source=common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+STOP_TENTHS=200
 VERSION=${CASSANDRA_VERSION:-5.0.9}
-HOST=127.0.0.1
 if [ "${CASSANDRA_AUTH:-}" = 1 ]; then
   AUTHENTICATOR=PasswordAuthenticator AUTHORIZER=CassandraAuthorizer
 else
   AUTHENTICATOR=AllowAllAuthenticator AUTHORIZER=AllowAllAuthorizer
 fi
 
-say() { echo "cassandra.sh: $*" >&2; }
-
-# Both tools are in Debian and Ubuntu; only root can add them.
-need() {
-  command -v "$1" >/dev/null && return
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing $2"
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$2"; } >&2 || true
-  fi
-  command -v "$1" >/dev/null || { say "$1 is missing (package $2)"; exit 3; }
-}
-
-# Fills the jar folder once. Runs side by side are sorted out by a lock.
-jars() {
-  local out=$HOME_DIR/jars-cassandra-$VERSION
-  mkdir -p "$HOME_DIR"
-  (
-    flock 9
-    [ -f "$out/.done" ] && exit 0
-    need mvn maven
-    say "fetching Cassandra $VERSION from Maven Central"
-    rm -rf "$out"
-    mvn -B -q -f "$HERE/cassandra-pom.xml" "-Dcassandra.version=$VERSION" dependency:copy-dependencies \
-      -DincludeScope=runtime "-DoutputDirectory=$out" >&2 || { say "the jars can't be fetched"; exit 3; }
-    touch "$out/.done"
-  ) 9>"$HOME_DIR/.lock-cassandra-$VERSION"
-  LIB=$out
-}
-
-listening() { (exec 3<>"/dev/tcp/$HOST/$1") 2>/dev/null; }
+jars() { fetch_jars cassandra Cassandra "$VERSION" ".lock-cassandra-$VERSION"; }
 
 # The node of a dir, if it runs: a pid alone may belong to another process by now.
 running() {
   [ -s "$1/pid" ] || return 1
   tr '\0' ' ' <"/proc/$(cat "$1/pid")/cmdline" 2>/dev/null | grep -q -- "-Dcassandra.storagedir=$1/data "
-}
-
-free_port() {
-  local p
-  for _ in $(seq 200); do
-    p=$((20000 + (RANDOM * 32768 + RANDOM) % 12000)) # below the range of outgoing connections
-    listening "$p" || { echo "$p"; return; }
-  done
-  say "no free port"
-  exit 1
 }
 
 configure() { # DIR PORT STORAGE_PORT
@@ -147,6 +108,7 @@ ready() { # DIR PORT: it answers, and the default user is there if one is asked 
 }
 
 start() { # DIR PORT: true once it answers, false if it ended (a port taken in between)
+  mkdir -p "$1/data"
   local dir=$1 agent
   configure "$dir" "$2" "$(free_port)"
   agent=$(find "$LIB" -name 'jamm-*.jar' | head -1)
@@ -179,50 +141,11 @@ watch_parent() { # DIR PARENT
   echo $! >"$1/watch"
 }
 
-stop() { # DIR
-  local pid
-  if running "$1"; then
-    pid=$(cat "$1/pid")
-    kill -CONT "$pid" 2>/dev/null || true # a paused one could not end
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
-  fi
-  if [ -s "$1/watch" ] && grep -qs watch "/proc/$(cat "$1/watch")/cmdline"; then
-    kill -- "-$(cat "$1/watch")" 2>/dev/null || true # it leads a group, with its sleep
-  fi
-  rm -f "$1/pid" "$1/watch"
-}
-
-up() {
-  local port=$1 dir=$2 wanted
-  if running "$dir"; then
-    cat "$dir/address"
-    return
-  fi
-  need java default-jre-headless
-  jars
-  mkdir -p "$dir/data"
-  for _ in 1 2 3; do
-    wanted=$port
-    [ "$port" = 0 ] && wanted=$(free_port)
-    listening "$wanted" && { say "port $wanted is taken"; exit 1; }
-    if start "$dir" "$wanted"; then
-      [ -z "${CASSANDRA_PARENT:-}" ] || watch_parent "$dir" "$CASSANDRA_PARENT"
-      echo "$HOST:$wanted" | tee "$dir/address"
-      return
-    fi
-    [ "$port" = 0 ] || break
-  done
-  rm -f "$dir/pid"
-  exit 1
-}
-
 COMMAND=${1:-}
 PORT=${2:-${CASSANDRA_PORT:-9042}}
 DIR=${3:-$HOME_DIR/run/cassandra-$PORT}
 case $COMMAND in
-  up) mkdir -p "$DIR"; up "$PORT" "$(cd "$DIR" && pwd)" ;;
+  up) mkdir -p "$DIR"; up "$PORT" "$(cd "$DIR" && pwd)" "${CASSANDRA_PARENT:-}" ;;
   down) if [ -d "$DIR" ]; then stop "$(cd "$DIR" && pwd)"; fi ;;
   down-all) for dir in "$HOME_DIR"/run/cassandra-*/; do [ -d "$dir" ] && stop "${dir%/}"; done ;;
   *) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;

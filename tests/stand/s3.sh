@@ -13,33 +13,16 @@
 # Exit code 3: moto is not installed.
 set -euo pipefail
 
-HOME_DIR=${TIDEGATE_STAND_DIR:-${HOME:-/tmp}/.cache/tidegate-stand}
-HOST=127.0.0.1
+# shellcheck source=common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+STOP_TENTHS=50
 BUCKET=tidegate
 SERVER=$HOME_DIR/venv/bin/moto_server
-
-say() { echo "s3.sh: $*" >&2; }
-
-listening() { (exec 3<>"/dev/tcp/$HOST/$1") 2>/dev/null; }
 
 # The server of a dir, if it runs: a pid alone may belong to another process by now.
 running() {
   [ -s "$1/pid" ] || return 1
   tr '\0' ' ' <"/proc/$(cat "$1/pid")/cmdline" 2>/dev/null | grep -q "moto_server -H $HOST -p $PORT"
-}
-
-stop() { # DIR
-  local pid
-  if running "$1"; then
-    pid=$(cat "$1/pid")
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    kill -9 "$pid" 2>/dev/null || true
-  fi
-  if [ -s "$1/watch" ] && grep -qs watch "/proc/$(cat "$1/watch")/cmdline"; then
-    kill -- "-$(cat "$1/watch")" 2>/dev/null || true # it leads a group, with its sleep
-  fi
-  rm -f "$1/pid" "$1/watch"
 }
 
 # Ends the server when its parent is gone: a killed test leaves nothing behind.
