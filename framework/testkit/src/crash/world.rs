@@ -249,6 +249,7 @@ impl World {
             sources: self.sources(),
             program: program(self.setup.program, sinks.len(), life, probe.clone(), planted)?,
             sinks,
+            errors: letters::errors(&self.setup, &self.letters),
             settings: self.settings.clone(),
             clock: self.clock.clone(),
             digest: if self.setup.program == ProgramKind::Changed {
