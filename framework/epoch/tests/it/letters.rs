@@ -9,6 +9,8 @@ use crate::world::{Store, Tolerated, World, drain, model};
 const ODD: i64 = 20_000;
 const VALUES: [i64; 5] = [1, 12, 25, 33, 70];
 
+type Rows = Vec<(i64, i64)>;
+
 /// The kinds of sinks, each in another way told of what it rejects.
 fn kinds() -> [(&'static str, Store); 4] {
     [
@@ -30,7 +32,7 @@ fn world_of(table: Store) -> (World, Store) {
 }
 
 /// The rows that the table takes and those that it does not.
-fn split(values: &[i64]) -> (Vec<(i64, i64)>, Vec<(i64, i64)>) {
+fn split(values: &[i64]) -> (Rows, Rows) {
     model(values).0.into_iter().partition(|it| it.0 % ODD != 0)
 }
 

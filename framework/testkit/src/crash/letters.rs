@@ -59,7 +59,7 @@ pub(super) fn errors(setup: &CrashSetup, letters: &MemoryTable) -> Errors {
     };
     let sink: Box<dyn DynSink> = Box::new(letters.sink(&spec));
     let part = SinkPart { name: "letters".into(), sink, mode: OutputMode::Append, best_effort: false };
-    Errors { tolerance: Tolerance::All, log: false, sink: Some(part), to_text: Some(Arc::new(|rows| texts(rows))) }
+    Errors { tolerance: Tolerance::All, log: false, sink: Some(part), to_text: Some(Arc::new(texts)) }
 }
 
 fn texts(rows: &RecordBatch) -> Result<StringArray> {
