@@ -13,6 +13,10 @@ use crate::crash::{CrashSetup, Fault, Place, ProgramKind, SinkUnder};
 use crate::memory::MemoryKind;
 use crate::store::FlakyPlan;
 
+/// The programs that a seed draws from; `Letters` is drawn beside them.
+const DRAWN: [ProgramKind; 5] =
+    [ProgramKind::Stateless, ProgramKind::Aggregate, ProgramKind::Join, ProgramKind::Volatile, ProgramKind::Changed];
+
 /// A run, drawn.
 pub(super) struct Draw {
     pub(super) setup: CrashSetup,
@@ -28,7 +32,11 @@ pub(super) struct Draw {
 impl Draw {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let program = random.choice(ProgramKind::ALL).unwrap_or(ProgramKind::Stateless);
+        let drawn = random.choice(DRAWN).unwrap_or(ProgramKind::Stateless);
+        // By itself, so that older seeds stand for what they always stood for.
+        let mut letters = Rng::with_seed(!seed);
+        let rejects = drawn == ProgramKind::Stateless && letters.bool();
+        let program = if rejects { ProgramKind::Letters } else { drawn };
         let sinks = sinks(&mut random);
         let place = match random.u32(..20) {
             0..9 => Place::Memory,
@@ -46,7 +54,7 @@ impl Draw {
         let rows = random.bool().then(|| random.u64(2..8));
         Self {
             script: script(&mut random, if program == ProgramKind::Join { 2 } else { 1 }),
-            shots: shots(&mut random),
+            shots: shots(&mut random, rejects.then_some(&mut letters)),
             limit: ReadLimit { max_rows: rows, ..ReadLimit::NONE },
             retain: random.u64(1..5),
             set_back_ms: random.u64(..6000),
@@ -116,12 +124,18 @@ fn row(random: &mut Rng, now: i64) -> Row {
     ((now - late).max(0), random.choice(["a", "b", "c", "d"]).unwrap_or("a").to_owned())
 }
 
-fn shots(random: &mut Rng) -> Vec<Shot> {
+/// Some are at the point of dead letters, if there are `letters`.
+fn shots(random: &mut Rng, mut letters: Option<&mut Rng>) -> Vec<Shot> {
     let all = Fault::every();
-    let shot = |random: &mut Rng| Shot {
-        point: random.choice(Point::ALL).copied().unwrap_or(Point::Run),
-        nth: if random.bool() { 1 } else { random.u32(1..9) },
-        fault: random.choice(&all).copied().unwrap_or(Fault::Crash),
+    let points: Vec<_> = Point::ALL.iter().copied().filter(|it| *it != Point::CommitRejects).collect();
+    let mut shot = |random: &mut Rng| {
+        let point = random.choice(&points).copied().unwrap_or(Point::Run);
+        let at_letters = letters.as_mut().is_some_and(|it| it.u32(..4) == 0);
+        Shot {
+            point: if at_letters { Point::CommitRejects } else { point },
+            nth: if random.bool() { 1 } else { random.u32(1..9) },
+            fault: random.choice(&all).copied().unwrap_or(Fault::Crash),
+        }
     };
     (0..random.usize(1..7)).map(|_| shot(random)).collect()
 }
