@@ -19,6 +19,7 @@ use tidegate_api::{
 };
 
 use crate::fault::Faults;
+use crate::query::SinkOutcome;
 use crate::retry::Retry;
 use crate::stage;
 use crate::store::Store;
@@ -185,6 +186,18 @@ impl Sinks {
             }
         }
         Ok(unable)
+    }
+
+    /// What becomes of the rows that each sink shows, after going back.
+    pub(crate) fn outcomes(&self, keep: bool, not_restored: &[Arc<str>]) -> Vec<(Arc<str>, SinkOutcome)> {
+        let outcome = |it: &SinkTask| match it.sink.guarantee() {
+            _ if keep => SinkOutcome::Kept,
+            _ if it.best_effort => SinkOutcome::BestEffort,
+            _ if !not_restored.contains(&it.name) => SinkOutcome::TakenBack,
+            Guarantee::Idempotent => SinkOutcome::Overwritten,
+            _ => SinkOutcome::Twice,
+        };
+        self.tasks.iter().map(|it| (it.name.clone(), outcome(it))).collect()
     }
 
     /// What each sink does in the background, between epochs.
