@@ -6,13 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 EVENTS=${1:-3000000} RUNS=${2:-3}
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
-SPARK=4.2.0 DELTA=4.4.0
+SPARK=4.2.0
 tests/setup.sh
-if [ ! -f "$CACHE/jars-spark-$SPARK/.done" ]; then
-    mvn -B -q -f tests/bench/pom.xml "-Dspark.version=$SPARK" "-Ddelta.version=$DELTA" dependency:copy-dependencies \
-        -DincludeScope=runtime "-DoutputDirectory=$CACHE/jars-spark-$SPARK"
-    touch "$CACHE/jars-spark-$SPARK/.done"
-fi
 if [ -z "${TIDEGATE_BIN:-}" ]; then
     cargo build --release
     metadata=$(cargo metadata --format-version 1 --no-deps)
