@@ -142,7 +142,7 @@ sinks:
         run(&pipeline);
         let form = if sink.contains("delta") { "delta" } else { "parquet" };
         let table = self.path(job).join("table").display().to_string();
-        println!("{job}: {}", python("tests/oracle/numbers.py", &[form, &table, &ALL.to_string()]).trim());
+        println!("{job}: {}", python("tests/oracle/each_once.py", &[form, &table, &ALL.to_string()]).trim());
         imported.stdout
     }
 

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kafka::{client, create_topic};
-use crate::process::{Finished, finish, python, tidegate, wait};
+use crate::process::{Finished, finish, python, tidegate};
 use crate::stand::Kafka;
 use crate::{clicks, file_sink};
 

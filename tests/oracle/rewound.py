@@ -15,6 +15,8 @@ version = epochs = 0
 for path in sorted(glob.glob(os.path.join(table, "_delta_log", "*.json"))):
     with open(path, encoding="utf8") as entry:
         txns = [it["txn"] for it in map(json.loads, entry.read().splitlines()) if "txn" in it]
+    # Beside the epoch's number the sink writes that of its attempt.
+    txns = [it for it in txns if not it["appId"].endswith("#attempt")]
     epochs = max([epochs, *(it["version"] for it in txns)])
     if any(it["version"] <= epoch for it in txns):
         version = int(os.path.basename(path).split(".")[0])

@@ -165,6 +165,24 @@ impl Sinks {
         Ok(stands)
     }
 
+    /// Asks all sinks whether they could take back what they show after epoch `through`, before any of them does.
+    pub(crate) async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        for task in self.tasks.iter().filter(|it| !it.best_effort) {
+            let mut n = 0;
+            loop {
+                n += 1;
+                match task.sink.check_restore(through).await {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                        tracing::warn!(sink = %task.name, %error, "a sink can't say for now whether it can take back its rows");
+                    }
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Has the sinks take back what they show after epoch `through`; returns those that can't.
     pub(crate) async fn restore(&mut self, through: Option<u64>) -> Result<Vec<Arc<str>>> {
         let mut unable = Vec::new();

@@ -120,6 +120,7 @@ fn a_query_begins_where_spark_stopped() {
     let look = folder.run(&["checkpoint", "show", "ours"]);
     look.says(0, &[]);
     assert!(look.stdout.contains("branch     epoch 12: goes on after Spark's epoch 11 in "), "{}", look.stdout);
+    assert!(look.stdout.contains("source     lines (sources/0) at {\"logOffset\":11}"), "{}", look.stdout);
     folder.run(&["checkpoint", "verify", "ours"]).says(0, &[]);
     assert_eq!(shown(&folder), [112]);
     folder.run(&IMPORT).says(1, &["did not begin where Spark stopped", "it has been used"]);

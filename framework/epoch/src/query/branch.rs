@@ -106,6 +106,9 @@ impl Query {
         let base = decided(&self.checkpoint, head.commit.as_ref(), to).await?;
         // Read whole, and taken by the operators: what can't be gone on from is refused here.
         Chain::read(&self.checkpoint, Some(&base)).await?.restore(self.program.as_mut())?;
+        if sinks == SinkMode::Replay {
+            self.sinks.check_restore(Some(to)).await?;
+        }
         let (record, _) = self.checkpoint.wal.read(to, base.attempt).await?;
         let shown = stands.iter().filter_map(|it| it.committed.map(|(epoch, _)| epoch)).max();
         let used = self.checkpoint.spark.latest().await?.max(shown).max(Some(head.number)).unwrap_or(0);

@@ -115,6 +115,27 @@ async fn sinks_are_taken_back_by_the_next_start_if_going_back_broke_off() {
 }
 
 #[tokio::test]
+async fn nothing_is_changed_if_one_of_several_sinks_could_not_take_back() {
+    let mut world = World::new();
+    world.stores.push(("second", Store::default()));
+    world.stores.iter().for_each(|it| it.1.can_restore());
+    with_epochs(&world).await;
+    let before = sorted(world.store());
+    world.stores[1].1.refuse_restores(true);
+    let error = rewind(&world, 1, SinkMode::Replay).await.unwrap_err();
+    assert_eq!(error.to_string(), "sink second: rows were changed by others");
+    assert_eq!(sorted(world.store()), before);
+    assert!(world.list("state/branches").is_empty());
+    run(&world, &[60, 75]).await;
+    for (name, store) in &world.stores {
+        assert_eq!(sorted(store), expected(&world), "{name}");
+    }
+    rewind(&world, 1, SinkMode::Keep).await.unwrap();
+    run(&world, &[76, 90]).await;
+    assert_eq!(sorted(world.store()), expected(&world));
+}
+
+#[tokio::test]
 async fn a_query_goes_back_more_than_once() {
     let world = World::new();
     world.store().can_restore();

@@ -140,8 +140,8 @@ fn after(stopped: &Stopped) -> String {
         stopped.last.map_or_else(|| "before Spark's first epoch".to_owned(), |it| format!("after Spark's epoch {it}"));
     match stopped.pending {
         None => last,
-        Some((epoch, Pending::Done)) => format!("{last}, though epoch {epoch} was pending"),
-        Some((epoch, Pending::Redo)) => format!("{last}; epoch {epoch}, which was pending, is read again"),
+        Some((_, Pending::Done)) => format!("{last} (which was pending, and counts as delivered)"),
+        Some((epoch, Pending::Redo)) => format!("{last} (epoch {epoch}, which was pending, is read again)"),
     }
 }
 

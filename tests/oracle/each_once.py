@@ -1,6 +1,6 @@
 """Checks that a table holds each number once, by what outside readers see.
 
-usage: numbers.py delta|parquet TABLE COUNT
+usage: each_once.py delta|parquet TABLE COUNT
 
 Numbers are those below COUNT that five does not divide, in the column n. Of a folder of Parquet those files count that its
 `_spark_metadata` names, as Spark's documentation of the log has it.
