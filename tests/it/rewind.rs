@@ -111,8 +111,8 @@ fn replayed_rows_of_a_delta_table_are_taken_back_first() {
             assert!(said.contains(line), "{said}");
         }
         let table = job.table().display().to_string();
+        // The second time it goes back before anything has run since the first.
         println!("{}", python("tests/oracle/rewound.py", &[&table, &to.to_string()]).trim());
-        // Going back from there is going back too: the second time before anything has run.
     }
     run(&job.pipeline);
     job.compare();

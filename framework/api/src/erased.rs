@@ -105,7 +105,10 @@ pub trait DynSink: Send + Sync + 'static {
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<Box<dyn DynWriter>>;
     async fn commit(&self, epoch: &Epoch, parts: Vec<Value>, positions: &[SourcePosition]) -> Result<CommitOutcome>;
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()>;
-    async fn check_restore(&self, through: Option<u64>) -> Result<()>;
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        let _ = through;
+        Ok(())
+    }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool>;
     async fn maintain(&self, budget: Duration) -> Result<()>;
     fn describe(&self) -> String;
