@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tidegate_api::{Error, Result};
 use tidegate_epoch::WatermarkPolicy;
 
@@ -45,7 +47,7 @@ pub(super) fn parse_offsets(bytes: &[u8]) -> Result<Offsets> {
         Some("") => Metadata::default(),
         Some(json) => {
             let wrong = |e| Error::config("line 2 is not the epoch's metadata, expected a JSON object").because(e);
-            serde_json::from_str(json).map_err(wrong)?
+            object(json).map_err(wrong)?
         }
     };
     let mut sources = BTreeMap::new();
@@ -80,13 +82,19 @@ pub(super) fn parse_commit(bytes: &[u8]) -> Result<i64> {
     let (_, mut lines) = head(bytes)?;
     let json = lines.next().filter(|it| !it.trim().is_empty()).unwrap_or("{}");
     let wrong = |e| Error::config("line 2 is not the outcome of an epoch, expected a JSON object").because(e);
-    let commit: Commit = serde_json::from_str(json).map_err(wrong)?;
+    let commit: Commit = object(json).map_err(wrong)?;
     Ok(commit.next_watermark_ms)
 }
 
 /// The query's identity in `metadata`.
 pub(super) fn parse_id(bytes: &[u8]) -> Option<String> {
     serde_json::from_slice::<Identity>(bytes).ok().map(|it| it.id)
+}
+
+/// An object by name: serde would take a list by order too.
+fn object<T: DeserializeOwned>(json: &str) -> serde_json::Result<T> {
+    let object: Map<String, Value> = serde_json::from_str(json)?;
+    serde_json::from_value(Value::Object(object))
 }
 
 /// True for version 2, and the lines after the first.

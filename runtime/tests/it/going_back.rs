@@ -36,7 +36,9 @@ fn spark(folder: &Folder, files: usize) {
     folder.write("spark/metadata", "{\"id\":\"e41911da-47c9-4560-a95d-e2ab97f2bc85\"}");
     for at in 0..files {
         let path = folder.path(&format!("in/{at}.json"));
-        let line = format!("{{\"path\":\"file://{}\",\"timestamp\":{},\"batchId\":{at}}}", path.display(), 1000 + at);
+        let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let ms = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        let line = format!("{{\"path\":\"file://{}\",\"timestamp\":{ms},\"batchId\":{at}}}", path.display());
         folder.write(&format!("spark/sources/0/{at}"), &format!("v1\n{line}"));
         let offset =
             format!("v1\n{{\"batchWatermarkMs\":0,\"batchTimestampMs\":1,\"conf\":{{}}}}\n{{\"logOffset\":{at}}}");
