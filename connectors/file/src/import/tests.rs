@@ -54,7 +54,7 @@ async fn a_log_becomes_one_that_this_source_goes_on_with() {
         assert_eq!((log.last(), lines.len() as i64), (entries - 1, entries), "{entries} each {each}");
         for (at, line) in (0..).zip(&lines) {
             assert_eq!(path_of(line).unwrap(), PathBuf::from(format!("/in dir/{at} ü.json")));
-            assert_eq!(log.get(at).await.unwrap(), [line.clone()]);
+            assert_eq!(log.get(at).await.unwrap(), std::slice::from_ref(line));
         }
         // Two compactions later all is there still.
         for n in entries..entries + 20 {

@@ -1,5 +1,8 @@
 use super::*;
 
+/// Streams of the file, sources of Spark's, what is said, and words of the answer.
+type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 fn theirs(keys: &[&str]) -> BTreeMap<String, Option<String>> {
     keys.iter().map(|it| ((*it).to_owned(), (*it != "-").then(|| format!("{{\"logOffset\":{}}}", it.len())))).collect()
 }
@@ -28,7 +31,7 @@ fn what_is_said_counts() {
 
 #[test]
 fn what_is_not_settled_is_refused() {
-    let cases: [(&[&str], &[&str], &[(&str, &str)], &str); 8] = [
+    let cases: [Case; 8] = [
         (&["a", "b"], &["0", "1"], &[], "expected --source a=<number> --source b=<number>"),
         (&["a", "b"], &["0"], &[], "streams of the file without a source of Spark's: a, b"),
         (&["a"], &["0", "1"], &[("a", "0")], "that no stream goes on from: 1 at {\"logOffset\":1}"),
