@@ -119,6 +119,9 @@ pub trait DynSink: Send + Sync + 'static {
 #[expect(missing_docs, reason = "each method is the one of the same name in SinkWriter")]
 pub trait DynWriter: Send + 'static {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>>;
+    fn is_shown(&self) -> bool {
+        false
+    }
     async fn prepare(self: Box<Self>) -> Result<Value>;
 }
 
@@ -129,6 +132,9 @@ where
 {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
         SinkWriter::write(self, batch).await
+    }
+    fn is_shown(&self) -> bool {
+        SinkWriter::is_shown(self)
     }
     async fn prepare(self: Box<Self>) -> Result<Value> {
         erased(&SinkWriter::prepare(*self).await?)

@@ -400,11 +400,18 @@ pub trait SinkWriter: Send + 'static {
     /// What `prepare` hands to `Sink::commit`.
     type Committable;
 
-    /// Takes rows. What it can't take it gives back.
+    /// Takes rows. What it can't take it gives back: the same rows whenever it is given the same.
     ///
     /// # Errors
-    /// `Data` if the whole batch is unusable, else as the outside system.
+    /// `Data` if the whole batch is unusable: then none of its rows was taken, and it may come again in pieces. Else as the
+    /// outside system.
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>>;
+
+    /// True if rows are dropped since the sink shows the epoch already. What it rejects now counts for nothing then, and
+    /// what it rejected when it took the epoch stands.
+    fn is_shown(&self) -> bool {
+        false
+    }
 
     /// Makes all rows durable, none visible. Consumes the writer: a write after it does not compile.
     ///

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, ReadLimit, Result, ScanRequest};
+use arrow_array::{RecordBatch, StringArray, StructArray};
+use tidegate_api::{
+    Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, OutputMode, ReadLimit, Result, ScanRequest,
+};
 use tidegate_epoch::{
-    Checkpoint, CheckpointOptions, Faults, Query, QueryListener, QueryParts, QuerySettings, SinkPart, SourcePart,
+    Checkpoint, CheckpointOptions, DEAD_LETTERS, Errors, Faults, Query, QueryListener, QueryParts, QuerySettings,
+    SinkPart, SourcePart,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::operators::aggregate::Aggregate;
-use crate::plan::{PlannedSink, PlannedSource, QueryPlan};
+use crate::plan::{PlannedLetters, PlannedSink, PlannedSource, QueryPlan, letter_spec};
 use crate::program::{QueryProgram, StreamInput};
-use crate::spec::QueryOptions;
+use crate::spec::{ErrorOptions, QueryOptions};
 use crate::statics::StaticInput;
 
 /// Rows a batch that sources aim at.
@@ -92,6 +96,7 @@ impl QueryPlan {
         let builder = Builder { query: &name, checkpoint: &checkpoint, environment: &environment, options: &options };
         let inputs = builder.inputs(self.sources).await?;
         let sinks = builder.sinks(&self.sinks).await?;
+        let errors = builder.errors(self.letters.as_ref()).await?;
         let stages = self.graph.stages.into_iter().map(|it| Aggregate::new(it.spec, it.emissions));
         let program = QueryProgram {
             streams: inputs.streams,
@@ -108,6 +113,7 @@ impl QueryPlan {
             name: name.as_str().into(),
             sources: inputs.sources,
             sinks,
+            errors,
             program: Box::new(program),
             settings,
             clock: environment.clock,
@@ -152,7 +158,7 @@ impl Builder<'_> {
             if is_static {
                 inputs.statics.push(StaticInput::new(at, spec.name.as_str().into(), source, decoding, used));
             } else {
-                inputs.streams.push(StreamInput { at, decoding, schema: used });
+                inputs.streams.push(StreamInput { at, name: spec.name.as_str().into(), decoding, schema: used });
                 let limit = limit_of(self.options);
                 inputs.sources.push(SourcePart { name: spec.name.as_str().into(), source, limit });
             }
@@ -173,6 +179,19 @@ impl Builder<'_> {
         Ok(sinks)
     }
 
+    async fn errors(&self, letters: Option<&PlannedLetters>) -> Result<Errors> {
+        let ErrorOptions { tolerance, log, .. } = self.options.errors;
+        let mut errors = Errors { tolerance, log, sink: None, to_text: Some(Arc::new(rows_to_text)) };
+        if let Some(PlannedLetters { part, connector }) = letters {
+            let ctx = self.context(DEAD_LETTERS, self.checkpoint.sink_log(DEAD_LETTERS));
+            let built = connector.build(&part.settings, &letter_spec(), &ctx).await;
+            let sink = built.map_err(|e| e.within(DEAD_LETTERS))?;
+            let (best_effort, mode) = (sink.best_effort(), OutputMode::Append);
+            errors.sink = Some(SinkPart { name: DEAD_LETTERS.into(), best_effort, mode, sink });
+        }
+        Ok(errors)
+    }
+
     fn context(&self, name: &str, log: Arc<dyn MetadataLog>) -> ConnectorContext {
         let mut ctx = ConnectorContext::new(self.query, name, self.checkpoint.query_id().clone(), log);
         ctx.owner = self.checkpoint.ownership();
@@ -183,6 +202,11 @@ impl Builder<'_> {
         ctx.io = self.environment.io.clone();
         ctx
     }
+}
+
+/// Each row as a JSON object.
+fn rows_to_text(rows: &RecordBatch) -> Result<StringArray> {
+    tidegate_formats::json::encode(&StructArray::from(rows.clone()))
 }
 
 fn scan_of(planned: &PlannedSource) -> ScanRequest {

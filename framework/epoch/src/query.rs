@@ -161,6 +161,8 @@ struct Decided {
     record: Record,
     delta_bytes: u64,
     numbers: EpochNumbers,
+    /// Rows that waited for their sink and were not taken, by sink.
+    rejected: Vec<u64>,
 }
 
 /// Time since the last look.

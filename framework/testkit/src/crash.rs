@@ -24,6 +24,7 @@ use tidegate_epoch::fault::Point;
 pub(crate) mod case;
 pub(crate) mod check;
 mod join;
+pub(crate) mod letters;
 mod log;
 mod mistake;
 mod place;
@@ -72,11 +73,14 @@ pub enum ProgramKind {
     /// As `Aggregate`, but each start brings another version of the query, and each group carries the version that wrote it
     /// last.
     Changed,
+    /// As `Stateless`, but each sink rejects some rows, which become dead letters.
+    Letters,
 }
 
 impl ProgramKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed];
+    pub const ALL: [Self; 6] =
+        [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Letters];
 }
 
 /// What is done at a fault point.

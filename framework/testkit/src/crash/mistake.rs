@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegate_api::{DynSink, DynSource, Result};
 use tidegate_epoch::{EventTimes, OperatorDelta};
 
+use super::letters;
 use super::log::Files;
 use crate::memory::{MemoryKind, MemoryTable};
 use crate::suite::SinkBench;
@@ -44,11 +45,15 @@ pub enum Mistake {
     WriteTimeOfTheClock,
     /// A start ignores the rows that are staged, and computes them again.
     StageIgnored,
+    /// What a sink rejected is not durable when it has committed.
+    LettersLost,
+    /// A sink that shows the epoch rejects nothing, and does not say why.
+    ShownNotTold,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -62,6 +67,8 @@ impl Mistake {
         Self::NoFencing,
         Self::WriteTimeOfTheClock,
         Self::StageIgnored,
+        Self::LettersLost,
+        Self::ShownNotTold,
     ];
 }
 
@@ -131,6 +138,7 @@ pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> R
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
         Some(Mistake::StageIgnored) => files.forget_staged().await,
+        Some(Mistake::LettersLost) => letters::forget(files).await,
         _ => Ok(()),
     }
 }

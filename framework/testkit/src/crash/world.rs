@@ -11,6 +11,7 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QuerySettings, Retry, SinkPart, SourcePart, Step,
 };
 
+use super::letters::{self, Letter};
 use super::log::{Entry, Log};
 use super::mistake::{self, Memory, Planted};
 use super::place::Ground;
@@ -18,7 +19,7 @@ use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
 use super::{CrashSetup, ProgramKind, SinkUnder};
 use crate::clock::ManualClock;
-use crate::memory::MemoryInput;
+use crate::memory::{MemoryInput, MemoryTable};
 use crate::suite::{SinkBench, sorted_lines};
 
 mod case;
@@ -29,6 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) log: BTreeMap<u64, Entry>,
     /// The rows that a reader of each sink sees.
     pub(crate) sinks: Vec<Vec<OutputRow>>,
+    pub(crate) letters: Vec<Letter>,
     /// The state at the end, and as a restart finds it.
     pub(crate) state: Vec<String>,
     pub(crate) restored: Vec<String>,
@@ -62,6 +64,8 @@ pub(crate) struct World {
     pub(crate) meanwhile: usize,
     inputs: Vec<MemoryInput>,
     benches: Vec<Box<dyn SinkBench>>,
+    /// Where dead letters go.
+    letters: MemoryTable,
     memory: Memory,
     acted: AtomicBool,
     shared: Mutex<Shared>,
@@ -106,6 +110,7 @@ impl World {
             set_back: Duration::from_secs(3),
             meanwhile: 2,
             benches,
+            letters: letters::table(setup),
             memory: Memory::default(),
             acted: AtomicBool::new(false),
             shared: Mutex::default(),
@@ -249,6 +254,7 @@ impl World {
             sources: self.sources(),
             program: program(self.setup.program, sinks.len(), life, probe.clone(), planted)?,
             sinks,
+            errors: letters::errors(&self.setup, &self.letters),
             settings: self.settings.clone(),
             clock: self.clock.clone(),
             digest: if self.setup.program == ProgramKind::Changed {
@@ -292,6 +298,7 @@ impl World {
             let Some(bench) = self.benches.get(mistake::bench(self.setup.mistake, at)) else { continue };
             let planted = mistake::Place { files: self.ground.files.clone(), life, clock: self.clock.clone() };
             let sink = mistake::wrapped(self.setup.mistake, bench.sink(&spec).await?, planted);
+            let sink = letters::rejecting(&self.setup, sink);
             sinks.push(SinkPart {
                 name: format!("sink{at}").into(),
                 sink,
@@ -324,7 +331,8 @@ impl World {
             }
         }
         let shared = self.shared();
-        Ok(Outcome { log, sinks, state, restored, wrong: shared.wrong.clone() })
+        let letters = letters::read(&self.letters)?;
+        Ok(Outcome { log, sinks, letters, state, restored, wrong: shared.wrong.clone() })
     }
 
     pub(crate) fn wrong(&self, text: String) {

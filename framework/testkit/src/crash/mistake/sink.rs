@@ -53,6 +53,9 @@ impl DynWriter for WrongWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
         self.writer.write(batch).await
     }
+    fn is_shown(&self) -> bool {
+        self.writer.is_shown()
+    }
     async fn prepare(self: Box<Self>) -> Result<Value> {
         let part = self.writer.prepare().await?;
         if let Some((files, epoch)) = self.commit {
