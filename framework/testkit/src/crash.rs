@@ -7,7 +7,7 @@
 //!     expect the rows of every sink, the watermarks, the state, and the state that a restart finds
 //!            to be those of a run without faults whose epochs have the same ranges
 //! ```
-//! Two deep, each of these is followed by a second fault at each point. With a [`Mistake`] planted, it must find something
+//! [`pairs`] runs each of these with a second fault behind it. With a [`Mistake`] planted, the matrix must find something
 //! wrong: that is what shows that it can.
 //!
 //! On a runtime of one thread whose time is paused a case takes no longer than its work.
@@ -26,13 +26,17 @@ pub(crate) mod check;
 mod join;
 mod log;
 mod mistake;
+mod pairs;
 mod place;
 mod program;
+mod rewind;
 pub(crate) mod script;
 pub(crate) mod world;
 
 pub use mistake::Mistake;
+pub use pairs::{PairsReport, pairs};
 pub use place::Place;
+pub use rewind::rewinds;
 pub use script::output_schema;
 
 use crate::memory::{MemoryKind, MemoryTable};
@@ -65,7 +69,7 @@ pub enum ProgramKind {
     Stateless,
     /// Counts words in windows of ten seconds, five seconds behind; emits the groups that changed and those that closed.
     Aggregate,
-    /// Joins two sources by word, within ten seconds, under one watermark.
+    /// Joins two sources by word, within ten seconds; each has a watermark.
     Join,
     /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree.
     Volatile,
@@ -77,6 +81,16 @@ pub enum ProgramKind {
 impl ProgramKind {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed];
+
+    /// How many streams have a watermark of their own.
+    pub(crate) fn watermark_nodes(self) -> usize {
+        if self == Self::Join { 2 } else { 1 }
+    }
+
+    /// True if two attempts at an epoch show different rows.
+    pub(crate) fn is_volatile(self) -> bool {
+        matches!(self, Self::Volatile | Self::Changed)
+    }
 }
 
 /// What is done at a fault point.
@@ -123,12 +137,8 @@ pub struct CrashSetup {
     pub points: Vec<Point>,
     /// The epochs in which the first fault happens; none: in all.
     pub epochs: Option<Range<u64>>,
-    /// For each case also all cases with a second fault, of `second`, at the first hit of any point after the first fault.
-    pub two_deep: bool,
-    /// The second faults: a crash.
-    pub second: Vec<Fault>,
-    /// Runs one case in so many of those two deep.
-    pub every: usize,
+    /// What happens at the points after that, in [`pairs`].
+    pub seconds: Vec<Fault>,
     /// Stops and starts the query after every epoch, so that each begins from the checkpoint.
     pub restart_each_epoch: bool,
     /// Epochs between two snapshots of the state; without any, every start reads all deltas.
@@ -157,9 +167,7 @@ impl CrashSetup {
             faults: Fault::ALL.to_vec(),
             points: Point::ALL.to_vec(),
             epochs: None,
-            two_deep: false,
-            second: vec![Fault::Crash],
-            every: 1,
+            seconds: Fault::every(),
             restart_each_epoch: false,
             snapshot_epochs: 1,
             stage_memory: None,
@@ -225,10 +233,11 @@ impl fmt::Display for MatrixReport {
 pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     let mut references = check::References::new(setup);
     let mut report = MatrixReport::default();
-    for case in case::all(setup).await? {
+    let script = Arc::new(script::Script::of(setup.program));
+    for case in case::all(setup, &script).await? {
         report.cases += 1;
         *report.points.entry(case.first.point.name()).or_default() += 1;
-        let world = Arc::new(World::new(setup)?);
+        let world = Arc::new(World::of(setup, script.clone())?);
         let wrong = match world.clone().run_case(&case).await {
             Ok(()) => references.differences(&setup.sinks, &world.outcome().await?).await?,
             Err(e) => vec![format!("it can't go on: {e}")],
@@ -238,3 +247,6 @@ pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,11 +44,13 @@ pub enum Mistake {
     WriteTimeOfTheClock,
     /// A start ignores the rows that are staged, and computes them again.
     StageIgnored,
+    /// A query that has gone back uses its numbers again.
+    NumberReused,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -62,6 +64,7 @@ impl Mistake {
         Self::NoFencing,
         Self::WriteTimeOfTheClock,
         Self::StageIgnored,
+        Self::NumberReused,
     ];
 }
 
@@ -145,9 +148,9 @@ pub(super) fn source(mistake: Option<Mistake>, source: Box<dyn DynSource>) -> Bo
 
 /// The sink with the mistake, if it is one of a sink.
 pub(super) fn wrapped(mistake: Option<Mistake>, sink: Box<dyn DynSink>, place: Place) -> Box<dyn DynSink> {
-    use Mistake::{CommitLogFirst, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
+    use Mistake::{CommitLogFirst, NumberReused, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
     match mistake {
-        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock)) => {
+        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock | NumberReused)) => {
             Box::new(sink::WrongSink::new(sink, it, place))
         }
         _ => sink,

@@ -6,4 +6,5 @@ mod chaos;
 mod clock;
 mod matrix;
 mod mistakes;
+mod rewind;
 mod suites;

@@ -1,7 +1,7 @@
 //! Mistakes planted in the matrix, each of which it must catch.
 
 use tidegate_testkit::MemoryKind;
-use tidegate_testkit::crash::{CrashSetup, Mistake, ProgramKind, SinkUnder, matrix};
+use tidegate_testkit::crash::{CrashSetup, Fault, Mistake, ProgramKind, SinkUnder, matrix};
 
 async fn caught(mistake: Mistake, mut setup: CrashSetup) {
     // The cases in a single epoch show whether the matrix is content without the mistake.
@@ -78,6 +78,14 @@ async fn the_state_of_another_attempt_is_caught() {
 #[tokio::test(start_paused = true)]
 async fn two_sinks_with_one_identity_on_one_table_are_caught() {
     caught(Mistake::OneIdentity, two(ProgramKind::Stateless)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_owners_whom_nothing_fences_are_caught() {
+    // A sink that knows the number of its last epoch can't be led astray even so.
+    let mut setup = CrashSetup::on(ProgramKind::Aggregate, vec![SinkUnder::piecemeal()]);
+    setup.faults = Fault::STOPS.to_vec();
+    caught(Mistake::NoFencing, setup).await;
 }
 
 #[tokio::test(start_paused = true)]
