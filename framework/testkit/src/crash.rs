@@ -18,8 +18,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_api::Result;
+use tidegate_api::{Error, Result};
 use tidegate_epoch::fault::Point;
+use tokio::runtime::{Builder, Runtime};
 
 pub(crate) mod case;
 pub(crate) mod check;
@@ -88,7 +89,7 @@ impl ProgramKind {
     }
 
     /// True if two attempts at an epoch show different rows.
-    pub(crate) fn is_volatile(self) -> bool {
+    pub fn is_volatile(self) -> bool {
         matches!(self, Self::Volatile | Self::Changed)
     }
 }
@@ -121,6 +122,20 @@ impl Fault {
         Self::ALL.into_iter().chain(Self::STOPS).collect()
     }
 }
+
+/// The steps that a sink can tell apart: what else there is lies between the same two calls of it, with the same record.
+pub const SINK_POINTS: [Point; 10] = [
+    Point::Run,
+    Point::Prepare,
+    Point::RecordWrite,
+    Point::RecordDirsync,
+    Point::CommitStaged,
+    Point::CommitBefore,
+    Point::CommitAfter,
+    Point::CommitsFile,
+    Point::Discard,
+    Point::Retry,
+];
 
 /// What to run.
 #[derive(Clone)]
@@ -224,6 +239,16 @@ impl fmt::Display for MatrixReport {
         let more = self.wrong.len().saturating_sub(10);
         if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
     }
+}
+
+/// On memory sinks time is nobody's: what waits for it goes on at once. A connector gets threads, as in a query.
+fn runtime(setup: &CrashSetup) -> Result<Runtime> {
+    let connectors = setup.sinks.iter().any(|it| matches!(it, SinkUnder::Bench(_)));
+    let runtime = match connectors {
+        true => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
+        false => Builder::new_current_thread().enable_time().start_paused(true).build(),
+    };
+    runtime.map_err(|e| Error::internal("no runtime").because(e))
 }
 
 /// Runs every case and tells which end wrong.

@@ -44,13 +44,15 @@ pub enum Mistake {
     WriteTimeOfTheClock,
     /// A start ignores the rows that are staged, and computes them again.
     StageIgnored,
+    /// A changed query runs an epoch that was staged by the one before it.
+    PendingByAnotherQuery,
     /// A query that has gone back uses its numbers again.
     NumberReused,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -64,6 +66,7 @@ impl Mistake {
         Self::NoFencing,
         Self::WriteTimeOfTheClock,
         Self::StageIgnored,
+        Self::PendingByAnotherQuery,
         Self::NumberReused,
     ];
 }
@@ -133,7 +136,7 @@ impl Planted {
 pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> Result<()> {
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
-        Some(Mistake::StageIgnored) => files.forget_staged().await,
+        Some(Mistake::StageIgnored | Mistake::PendingByAnotherQuery) => files.forget_staged().await,
         _ => Ok(()),
     }
 }

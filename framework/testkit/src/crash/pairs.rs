@@ -22,13 +22,12 @@ use std::thread;
 
 use tidegate_api::{Error, Result};
 use tidegate_epoch::fault::Point;
-use tokio::runtime::{Builder, Runtime};
 
 use super::case::{self, Case, Shot};
 use super::check::References;
 use super::script::Script;
 use super::world::{Seen, World};
-use super::{CrashSetup, Fault};
+use super::{CrashSetup, Fault, runtime};
 
 /// Feeds after the last fault: each makes an epoch at least.
 const TAIL: usize = 2;
@@ -85,7 +84,7 @@ impl fmt::Display for PairsReport {
 /// If the harness itself fails.
 pub fn pairs(setup: &CrashSetup) -> Result<PairsReport> {
     let script = Arc::new(Script::dense(setup.program));
-    let firsts = runtime()?.block_on(case::all(setup, &script))?;
+    let firsts = runtime(setup)?.block_on(case::all(setup, &script))?;
     let job = Job {
         setup,
         script,
@@ -104,12 +103,6 @@ pub fn pairs(setup: &CrashSetup) -> Result<PairsReport> {
     Ok(job.report.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Time on it is nobody's: what waits for it goes on at once.
-fn runtime() -> Result<Runtime> {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.map_err(|e| Error::internal("no runtime").because(e))
-}
-
 /// What the workers share.
 struct Job<'a> {
     setup: &'a CrashSetup,
@@ -124,7 +117,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn work(&self) -> Result<()> {
-        let runtime = runtime()?;
+        let runtime = runtime(self.setup)?;
         let mut references = References::of(self.setup, self.script.clone());
         while let Some(first) = self.firsts.get(self.next.fetch_add(1, Ordering::Relaxed)) {
             let found = runtime.block_on(self.all_after(first, &mut references))?;
@@ -205,7 +198,7 @@ impl Job<'_> {
         let mut seconds = Vec::new();
         for hit in seen.hits.iter().flatten() {
             let nth = *hits.entry((hit.life, hit.point)).and_modify(|it| *it += 1).or_insert(1);
-            if hit.epoch <= first.epoch + 1 {
+            if hit.epoch <= first.epoch + 1 && self.setup.points.contains(&hit.point) {
                 let shot = |fault: &Fault| Shot { life: Some(hit.life), ..Shot::at(hit.point, nth, *fault) };
                 seconds.extend(self.setup.seconds.iter().map(shot));
             }

@@ -24,10 +24,8 @@ pub async fn rewinds(setup: &CrashSetup, modes: &[SinkMode]) -> Result<MatrixRep
     let mut report = MatrixReport::default();
     for mode in modes {
         for to in 0..FED as u64 {
-            let shots = setup
-                .points
-                .iter()
-                .flat_map(|point| setup.faults.iter().map(|fault| Shot::at(*point, 1, *fault)));
+            let shots =
+                setup.points.iter().flat_map(|point| setup.faults.iter().map(|fault| Shot::at(*point, 1, *fault)));
             for shot in shots {
                 report.cases += 1;
                 *report.points.entry(shot.point.name()).or_default() += 1;

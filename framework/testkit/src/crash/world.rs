@@ -25,7 +25,10 @@ use crate::suite::{SinkBench, sorted_lines};
 
 mod case;
 mod fork;
+mod threads;
 
+#[cfg(test)]
+pub(crate) use case::End;
 pub(crate) use fork::Seen;
 
 /// How a run ended.

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 
 use tidegate_api::{Error, ErrorKind, Result};
 use tidegate_epoch::Faults;
 use tidegate_epoch::fault::PauseGate;
 
+use super::threads::{self, Working};
 use super::{Turn, World};
-use crate::crash::Fault;
 use crate::crash::case::{Case, Shot};
 use crate::crash::mistake;
+use crate::crash::{Fault, runtime};
 
 /// An owner that stands still in the middle of a step, on a thread of its own.
 pub(crate) struct Stopped {
     gate: PauseGate,
-    thread: Option<JoinHandle<Result<()>>>,
+    thread: Option<Working>,
 }
 
 impl Stopped {
     /// Lets it go on and waits for its end.
     pub(crate) fn goes_on(mut self) -> Result<()> {
         self.gate.resume();
-        let thread = self.thread.take().ok_or_else(|| Error::internal("an owner that has gone on already"))?;
-        thread.join().unwrap_or_else(|_| Err(Error::internal("the first owner panicked")))
+        self.thread.take().ok_or_else(|| Error::internal("an owner that has gone on already"))?.join()
     }
 }
 
@@ -166,20 +165,17 @@ impl World {
         let gate = gates.into_iter().next().unwrap_or_default();
         let (world, faults, own) = (self.clone(), faults.clone(), gate.clone());
         let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-            let ended = runtime.map_err(|e| Error::internal("no runtime").because(e)).and_then(|it| {
+            let ended = runtime(&world.setup).and_then(|it| {
                 // Whoever was stopped and goes on gets no more rows: the second owner gets them.
                 it.block_on(world.live(&faults, || !own.is_over()))
             });
             own.resume();
             ended
         };
-        let thread = std::thread::Builder::new().spawn(run);
-        let thread = thread.map_err(|e| Error::internal("no thread").because(e))?;
+        let thread = threads::work(run)?;
         if gate.reached() {
             return Ok(End::Stopped(Stopped { gate, thread: Some(thread) }));
         }
-        let ended = thread.join().unwrap_or_else(|_| Err(Error::internal("a life panicked")));
-        Ok(End::Over(ended))
+        Ok(End::Over(thread.join()))
     }
 }
