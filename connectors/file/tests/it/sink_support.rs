@@ -1,7 +1,6 @@
 //! A sink over a folder on disk or in memory, and eyes to look into the folder without the sink.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
-use futures::{FutureExt, TryStreamExt};
+use futures::TryStreamExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -47,8 +46,6 @@ pub(crate) struct Table {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) settings: BTreeMap<String, String>,
     pub(crate) owner: Option<Arc<dyn Ownership>>,
-    /// The store, if it is one in memory in which nothing goes wrong.
-    memory: Option<Arc<InMemory>>,
     _dir: Option<TempDir>,
 }
 
@@ -119,11 +116,7 @@ impl Table {
 
     /// In memory.
     pub(crate) fn memory(format: &str, manifest: &str) -> Self {
-        Self::in_memory(Arc::new(InMemory::new()), format, manifest)
-    }
-
-    fn in_memory(memory: Arc<InMemory>, format: &str, manifest: &str) -> Self {
-        Self { memory: Some(memory.clone()), ..Self::store(memory, format, manifest) }
+        Self::store(Arc::new(InMemory::new()), format, manifest)
     }
 
     /// On a store, below no prefix.
@@ -136,7 +129,7 @@ impl Table {
     fn over(location: Location, view: Arc<dyn ObjectStore>, format: &str, manifest: &str) -> Self {
         let clock = Arc::new(HandClock(AtomicI64::new(1_790_000_000_000)));
         let (log, settings) = (MemoryLog::default(), settings(format, manifest).into_iter().collect());
-        Self { location, view, log, clock, settings, owner: None, memory: None, _dir: None }
+        Self { location, view, log, clock, settings, owner: None, _dir: None }
     }
 
     pub(crate) fn with(mut self, key: &str, value: &str) -> Self {
@@ -293,28 +286,5 @@ impl SinkBench for Table {
 
     async fn rows(&self) -> Result<Vec<RecordBatch>> {
         Ok(self.visible().await)
-    }
-
-    fn fork(&self) -> Option<Box<dyn SinkBench>> {
-        let memory = Arc::new(self.memory.as_ref()?.fork());
-        let mut fork = Self::in_memory(memory, "", "");
-        (fork.settings, fork.log) = (self.settings.clone(), self.log.fork());
-        Some(Box::new(fork))
-    }
-
-    fn fingerprint(&self) -> Option<u64> {
-        self.memory.as_ref()?;
-        let mut hasher = DefaultHasher::new();
-        // A store in memory keeps nobody waiting.
-        let mut listed: Vec<_> = self.view.list(None).try_collect::<Vec<_>>().now_or_never()?.ok()?;
-        listed.sort_by(|a, b| a.location.cmp(&b.location));
-        for it in listed {
-            let got = self.view.get(&it.location).now_or_never()?.ok()?.bytes().now_or_never()?.ok()?;
-            (it.location.as_ref(), got.as_ref()).hash(&mut hasher);
-        }
-        for key in self.log.list().now_or_never()?.ok()? {
-            (&key, self.log.get(&key).now_or_never()?.ok()?).hash(&mut hasher);
-        }
-        Some(hasher.finish())
     }
 }

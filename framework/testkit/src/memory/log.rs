@@ -13,11 +13,6 @@ pub struct MemoryLog {
 }
 
 impl MemoryLog {
-    /// A log of its own that holds what this one holds now.
-    pub fn fork(&self) -> Self {
-        Self { entries: Arc::new(Mutex::new(self.entries().clone())) }
-    }
-
     fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Vec<u8>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -133,7 +133,8 @@ impl World {
     }
 }
 
-/// Files that say who owns the checkpoint, and where it lies: nothing of a query depends on it, since it takes over.
+/// Files that say who owns the checkpoint, and where it lies, and their checksums: nothing of a query depends on them, since it
 fn names_its_process(key: &str) -> bool {
+    let key = key.replace("/.", "/");
     ["state/owner", "state/generations", "state/location"].iter().any(|it| key.starts_with(it))
 }
