@@ -1,12 +1,11 @@
 //! All scenario files of the repository, in this process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tidegate::scenario::{self, Scenario};
 
 fn files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
-    let entries = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    let entries = std::fs::read_dir("../tests/scenarios").unwrap().map(|it| it.unwrap().path());
     let mut files: Vec<_> = entries.filter(|it| it.extension().is_some_and(|it| it == "yaml")).collect();
     files.sort();
     files

@@ -25,7 +25,7 @@ pub(crate) fn folder(name: &str) -> PathBuf {
 
 /// Calls the stand's script. What it starts ends by itself when this process has ended. None: not possible here.
 pub(crate) fn stand(command: &str, port: &str, dir: &Path) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stand/cassandra.sh");
+    let script = Path::new("../../tests/stand/cassandra.sh");
     let mut call = Command::new(script);
     call.args([command, port]).arg(dir).stderr(Stdio::inherit());
     call.env("CASSANDRA_PARENT", std::process::id().to_string()).env("CASSANDRA_AUTH", "1");

@@ -10,7 +10,7 @@ const HEAD: &str =
     "-------------------------------------------\nBatch: 0\n-------------------------------------------\n";
 
 async fn check(name: &str, frame: RecordBatch, num_rows: &str, truncate: &str) {
-    let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("tests/golden/{name}.txt");
     let golden = std::fs::read_to_string(path).unwrap();
     let head = if name.starts_with("stream_") { "" } else { HEAD };
     let printed = print(0, &[frame], &[("num.rows", num_rows), ("truncate", truncate)]).await;

@@ -34,7 +34,7 @@ fn start() -> Option<String> {
 
 /// Calls the stand's script. What it starts ends by itself when this process has ended. None: not possible here.
 pub(crate) fn stand(command: &str, port: &str, dir: &Path) -> Option<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stand/kafka.sh");
+    let script = Path::new("../../tests/stand/kafka.sh");
     let parent = std::process::id().to_string();
     let mut call = Command::new(script);
     call.args([command, port]).arg(dir).env("KAFKA_PARENT", parent).stderr(Stdio::inherit());
