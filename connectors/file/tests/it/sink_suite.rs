@@ -92,7 +92,7 @@ fn every_pair(name: &str, bench: BenchFactory) {
 }
 
 #[test]
-fn every_pair_of_faults_is_survived_on_the_local_disk() {
+fn every_pair_of_faults_is_survived_on_a_local_disk() {
     every_pair("local disk", bench(false, "spark"));
 }
 

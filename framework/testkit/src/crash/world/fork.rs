@@ -133,7 +133,7 @@ impl World {
     }
 }
 
-/// Files that say who owns the checkpoint, and where it lies, and their checksums: nothing of a query depends on them, since it
+/// Files that say who owns the checkpoint and where it lies, and their checksums: a new owner takes over whatever they say.
 fn names_its_process(key: &str) -> bool {
     let key = key.replace("/.", "/");
     ["state/owner", "state/generations", "state/location"].iter().any(|it| key.starts_with(it))
