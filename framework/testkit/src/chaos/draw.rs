@@ -122,6 +122,7 @@ fn shots(random: &mut Rng) -> Vec<Shot> {
         point: random.choice(Point::ALL).copied().unwrap_or(Point::Run),
         nth: if random.bool() { 1 } else { random.u32(1..9) },
         fault: random.choice(&all).copied().unwrap_or(Fault::Crash),
+        life: None,
     };
     (0..random.usize(1..7)).map(|_| shot(random)).collect()
 }
