@@ -6,8 +6,6 @@ long run - those of the short one); start-up, compilation and exit cancel out.
 All commit each --rows-per-epoch documents; Flink, which can't count, each --flink-commit-s seconds.
 Prints a JSON line a run, and for each job a table of medians with the smallest and largest rate.
 """
-import os
-import shutil
 import statistics
 import sys
 
@@ -33,9 +31,7 @@ cli = cli.parse_args()
 
 def once(system, job, events):
     """One run: what it took and what it wrote."""
-    folder = os.path.join(os.path.abspath(cli.folder), system)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(f"{folder}/tmp")
+    folder = harness.fresh(cli, system)
     source = harness.clicks(cli, events, topic=cli.source == "kafka")
     source = {"topic" if cli.source == "kafka" else "path": source}
     topic = f"out-{system}-{events}"

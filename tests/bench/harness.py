@@ -6,6 +6,7 @@ the whole tree, sampled ten times a second, or the largest single process if tha
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -50,14 +51,28 @@ def kafka_sink(servers, topic, sql):
     return sink | {"delivery": "at-least-once", "sql": sql}
 
 
-def pipeline(folder, source, sink, **keys):
-    """Writes a pipeline of one source `clicks` and one sink `out`; options are spelt with `_` for `.`."""
+def delta_sink(folder, sql, name="table"):
+    return {"connector.class": "delta", "path": f"{folder}/{name}", "sql": sql}
+
+
+def pipeline(folder, source, sinks, **keys):
+    """Writes a pipeline: one source, which SQL calls `clicks`, and one sink or several by name; keys of the pipeline are
+    spelt with `_` for `.`. Its path."""
+    sinks = {"out": sinks} if "connector.class" in sinks else sinks
     keys = {key.replace("_", "."): value for key, value in keys.items()}
     keys = {"name": "bench", "checkpoint.location": f"{folder}/checkpoint"} | keys
     path = f"{folder}/pipeline.json"
     with open(path, "w") as out:
-        json.dump(keys | {"sources": {"clicks": source}, "sinks": {"out": sink}}, out, indent=1)
+        json.dump(keys | {"sources": {"clicks": source}, "sinks": sinks}, out, indent=1)
     return path
+
+
+def fresh(cli, name):
+    """An empty folder for one run."""
+    folder = os.path.join(os.path.abspath(cli.folder), name)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.makedirs(folder)
+    return folder
 
 
 def tree(pid):
@@ -109,7 +124,7 @@ def timed(command, log, env=None, rss_every=0.1):
         ended.set()
         sampler.join()
     if status != 0:
-        sys.exit(f"{command[0]} failed: {open(log).read()[-3000:]}")
+        failed(log)
     peak = max(peak[0], used.ru_maxrss / 1024)
     return {"wall_s": round(wall, 3), "cpu_s": round(used.ru_utime + used.ru_stime, 3), "rss_mb": round(peak)}
 
@@ -118,6 +133,11 @@ def start(command, log):
     """Starts a command that runs until `stop`."""
     with open(log, "w") as out:
         return subprocess.Popen(command, stdout=out, stderr=out)
+
+
+def failed(log):
+    """Ends the benchmark with the end of a log."""
+    sys.exit(f"it failed: {open(log).read()[-3000:]}")
 
 
 def stop(process):
@@ -144,7 +164,8 @@ def clicks(cli, events, topic=True):
     name = f"clicks-{events}"
     from confluent_kafka.admin import AdminClient
 
-    if name not in AdminClient({"bootstrap.servers": cli.servers}).list_topics(timeout=30).topics:
+    admin = AdminClient({"bootstrap.servers": cli.servers})
+    if name not in admin.list_topics(timeout=30).topics:
         subprocess.run([sys.executable, os.path.join(here, "fill.py"), cli.servers, name, folder], check=True)
     return name
 
@@ -166,7 +187,8 @@ def new_topic(servers, name, **config):
 def drop_topic(servers, name):
     from confluent_kafka.admin import AdminClient
 
-    AdminClient({"bootstrap.servers": servers}).delete_topics([name])[name].result()
+    admin = AdminClient({"bootstrap.servers": servers})
+    admin.delete_topics([name])[name].result()
 
 
 def spread(values):

@@ -67,7 +67,7 @@ def tidegate(cli, job, source, folder, topic_out):
         sink = harness.kafka_sink(cli.servers, topic_out, SQL["B"])
         sink |= {f"producer.override.{key}": value for key, value in harness.PRODUCER.items()}
     else:
-        sink = {"connector.class": "delta", "path": f"{folder}/table", "sql": SQL[job]}
+        sink = harness.delta_sink(folder, SQL[job])
     return [cli.bin, "run", harness.pipeline(folder, source, sink, **keys), "--progress", "json"]
 
 
@@ -128,6 +128,7 @@ def flink(cli, job, source, folder, topic_out):
         print(flink_table("clicks", columns, read), file=out)
         print(flink_table("result_rows", written, write), file=out)
         print(f"INSERT INTO result_rows {query};", file=out)
+    os.makedirs(f"{folder}/tmp")
     with open(f"{folder}/config.yaml", "w") as out:
         print(f"execution.target: local\nio.tmp.dirs: {folder}/tmp", file=out)
     opens = [f"--add-opens=java.base/java.{it}=ALL-UNNAMED" for it in FLINK_PACKAGES]
@@ -179,7 +180,8 @@ def documents(servers, topic):
         left -= len(messages)
         for message in messages:
             it = json.loads(message.value())
-            text = f"{it['event_id']},{it.get('user_id')},{it['page']},{it['amount']},{it['ts']}"
+            seconds, _, part = it["ts"].rstrip("Z").partition(".")  # Flink leaves zeros at the end out
+            text = f"{it['event_id']},{it.get('user_id')},{it['page']},{it['amount']},{seconds}.{part:0<3}"
             digest += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
             count += 1
     consumer.close()
