@@ -29,10 +29,10 @@ if [ "$WHAT" = compare ]; then
 fi
 FOLDER=$(mktemp -d)
 PORT=${TIDEGATE_BENCH_PORT:-$((20000 + RANDOM % 10000))}
-BROKER=${TIDEGATE_BENCH_DIR:-$FOLDER/kafka}
+BROKER=${TIDEGATE_BENCH_DIR:-$FOLDER/broker}
 trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER"' EXIT
 tests/stand/kafka.sh up "$PORT" "$BROKER" > /dev/null
 echo "tests/bench/run.sh $WHAT $*: commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
     "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
-python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER" --cache "$CACHE" \
+python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER/runs" --cache "$CACHE" \
     "${extra[@]}" "$@"
