@@ -60,6 +60,7 @@ fn take_over(name: &str, binary: PathBuf, runs: u64, place: impl FnOnce(&Path, u
     println!("seed {seed}, {runs} take-overs");
     let events = crate::clicks::events();
     let rows = events / (usize::try_from(runs).unwrap() * EPOCHS_EACH);
+    let checks = binary == self::binary();
     let job = Pair::new(name, seed, events, binary, |folder| place(folder, seed));
     let limit = format!("max.rows.per.epoch: {rows}");
     // Slow enough that there is input left when the first wakes up.
@@ -67,7 +68,7 @@ fn take_over(name: &str, binary: PathBuf, runs: u64, place: impl FnOnce(&Path, u
     let mut random = Random(seed);
     let mut hit: BTreeMap<String, u64> = BTreeMap::new();
     for at in 0..runs {
-        let phase = one(&job, at, &paced, &mut random);
+        let phase = one(&job, at, checks, &paced, &mut random);
         *hit.entry(phase).or_default() += 1;
     }
     println!("stopped in: {hit:?}");
@@ -77,8 +78,8 @@ fn take_over(name: &str, binary: PathBuf, runs: u64, place: impl FnOnce(&Path, u
     job.tell_faults();
 }
 
-/// One take-over; tells where the first owner was stopped.
-fn one(job: &Pair, at: u64, paced: &str, random: &mut Random) -> String {
+/// One take-over; tells where the first owner was stopped. `checks`: the owners look whether they still are.
+fn one(job: &Pair, at: u64, checks: bool, paced: &str, random: &mut Random) -> String {
     let pipeline = job.pipeline("pair.yaml", paced);
     let mut first = stopped(job, at, &pipeline, random);
     let (epoch, step) = first.phase().unwrap_or_default();
@@ -99,7 +100,8 @@ fn one(job: &Pair, at: u64, paced: &str, random: &mut Random) -> String {
         wakes(&mut first);
         let after = job.listing();
         let gone: Vec<_> = before.difference(&after).collect();
-        assert!(gone.is_empty(), "removed after it was fenced: {gone:?}");
+        // One that does not look may purge what was old when it was stopped; the tables stay right.
+        assert!(gone.is_empty() || !checks, "removed after it was fenced: {gone:?}");
     }
     step
 }

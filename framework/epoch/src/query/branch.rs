@@ -201,7 +201,7 @@ impl Query {
             refuse_ahead(&sink, branch.next.checked_sub(1))?;
         }
         self.take_back(&mut branch).await?;
-        self.staged.take_over(&self.checkpoint, None).await?;
+        self.staged.take_over(&self.checkpoint, branch.next).await?;
         let (epoch, reason) = (branch.next, &branch.reason);
         tracing::info!(query = self.handle.name(), epoch, reason, "the query goes on from another point");
         let used = branch.plan.watermark_ms.unwrap_or(0);

@@ -98,7 +98,7 @@ impl Query {
                 for sink in self.sinks.open(self.checkpoint.query_id()).await? {
                     refuse_ahead(&sink, None)?;
                 }
-                self.staged.take_over(&self.checkpoint, None).await.map(|()| None)
+                self.staged.take_over(&self.checkpoint, 0).await.map(|()| None)
             }
         }?;
         self.sources.stand_at_start(self.retry).await?;
@@ -134,14 +134,14 @@ impl Query {
             }
             Verdict::Staged(attempt) => {
                 fits?;
-                self.staged.take_over(&self.checkpoint, Some((newest.epoch(), attempt))).await?;
+                self.staged.take_over(&self.checkpoint, newest.epoch()).await?;
                 self.finish_staged(newest.epoch(), attempt).await.map(Some)
             }
             Verdict::Pending(attempt) => {
                 let (record, _) = self.checkpoint.wal.read(newest.epoch(), attempt).await?;
                 self.sources.check_all_there(&record.plan).map_err(|e| e.within(about(&self.checkpoint)))?;
                 self.load(&before.unwrap_or_default()).await?;
-                self.staged.take_over(&self.checkpoint, None).await?;
+                self.staged.take_over(&self.checkpoint, newest.epoch()).await?;
                 self.finish(record).await.map(Some)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{AttemptId, Epoch, Ownership as _, Result};
+use tidegate_api::{Epoch, Ownership as _, Result};
 use tokio::task::JoinSet;
 
 use crate::checkpoint::Checkpoint;
@@ -18,27 +18,28 @@ pub(super) struct StagedFiles {
 }
 
 impl StagedFiles {
-    /// Removes what dead attempts left, but not what the pending epoch may be committed from.
-    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, pending: Option<(u64, AttemptId)>) -> Result<()> {
+    /// Removes what attempts at decided epochs left. Files of epochs from `undecided` on stay until theirs is decided:
+    /// an owner that was overtaken may yet write the record that names them.
+    pub(super) async fn take_over(&mut self, checkpoint: &Checkpoint, undecided: u64) -> Result<()> {
         self.files.clear();
         for name in checkpoint.store.list(FOLDER).await? {
             match parse_name(&name) {
-                Some(of) if Some(of) == pending => self.files.push((of.0, name)),
+                Some((epoch, _)) if epoch >= undecided => self.files.push((epoch, name)),
                 _ => checkpoint.store.remove(&format!("{FOLDER}/{name}")).await?,
             }
         }
         Ok(())
     }
 
-    /// A start has found the newest epoch decided, or has finished it: removes all, as soon as a loss of power can't take
-    /// the word that it is decided.
+    /// A start has found the newest epoch decided, or has finished it: removes what was staged up to it, as soon as a loss
+    /// of power can't take the word that it is decided.
     pub(super) async fn settle_start(&mut self, checkpoint: &Checkpoint, outcome: &Commit) -> Result<()> {
         if checkpoint.store.list(FOLDER).await?.is_empty() {
             return Ok(());
         }
         checkpoint.spark.write_commit_durably(outcome).await?;
         checkpoint.owner.check().await?;
-        self.take_over(checkpoint, None).await
+        self.take_over(checkpoint, outcome.epoch + 1).await
     }
 
     /// These files are about to be written.

@@ -6,7 +6,9 @@ use std::time::Instant;
 use tidegate_testkit::chaos::{ChaosReport, chaos};
 
 /// Seeds of a run that names no number.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 2000;
+/// Seeds that once ended wrong: an overtaken owner wrote its record after its successor had removed what was staged for it.
+const ONCE_WRONG: [u64; 8] = [3428, 3687, 4861, 6424, 6663, 6772, 7652, 8703];
 /// One seed in so many runs twice, to see that it does the same.
 const TWICE: u64 = 10;
 
@@ -66,4 +68,12 @@ fn random_runs_end_as_without_faults() {
     let wrong = run(from, seeds);
     println!("rows {} of {seeds} seeds end wrong ({:.1?})", wrong.len(), began.elapsed());
     assert!(wrong.is_empty(), "{} of {seeds} seeds end wrong; the first: {}", wrong.len(), wrong[0]);
+}
+
+#[test]
+fn random_runs_that_once_ended_wrong_end_right() {
+    for seed in ONCE_WRONG {
+        let report = chaos(seed).unwrap();
+        assert!(report.wrong.is_empty(), "{report}");
+    }
 }
