@@ -361,6 +361,16 @@ pub trait Sink: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Looks whether something stands in the way of `restore`, and changes nothing: asked before a query goes back, so that
+    /// it can be refused whole. Called after `open`. The default sees nothing.
+    ///
+    /// # Errors
+    /// `Config` if `restore` would fail for good, saying why.
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        let _ = through;
+        Ok(())
+    }
+
     /// Takes back what was committed after epoch `through` (nothing: all), for a query that goes back to it. False if the
     /// sink can't: then those rows stay, and come a second time. Called once, after `open`, while no epoch runs.
     ///

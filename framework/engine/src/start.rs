@@ -58,19 +58,38 @@ impl QueryPlan {
     /// # Errors
     /// As `start`.
     pub async fn build(self, environment: Environment) -> Result<Query> {
+        let checkpoint = self.open_checkpoint(&environment).await?;
+        self.build_on(checkpoint, environment).await
+    }
+
+    /// True if what it computes depends on rows of earlier epochs.
+    pub fn is_stateful(&self) -> bool {
+        !self.graph.stages.is_empty()
+    }
+
+    /// Takes ownership of the checkpoint.
+    ///
+    /// # Errors
+    /// `Config` if it is owned, damaged, a copy, or newer than this program; `Transient` if the store fails.
+    pub async fn open_checkpoint(&self, environment: &Environment) -> Result<Checkpoint> {
+        let options = &self.spec.options;
+        let how = CheckpointOptions {
+            faults: environment.faults.clone(),
+            lease_timeout: options.lease_timeout,
+            take_over: options.take_over,
+            adopt: options.adopt,
+            io: Some(environment.io.clone()),
+            ..CheckpointOptions::new(environment.clock.clone())
+        };
+        Checkpoint::open(&options.checkpoint, how).await
+    }
+
+    /// As `build`, on the query's checkpoint that is open already.
+    ///
+    /// # Errors
+    /// As the connectors.
+    pub async fn build_on(self, checkpoint: Checkpoint, environment: Environment) -> Result<Query> {
         let options = self.spec.options.clone();
-        let checkpoint = Checkpoint::open(
-            &options.checkpoint,
-            CheckpointOptions {
-                faults: environment.faults.clone(),
-                lease_timeout: options.lease_timeout,
-                take_over: options.take_over,
-                adopt: options.adopt,
-                io: Some(environment.io.clone()),
-                ..CheckpointOptions::new(environment.clock.clone())
-            },
-        )
-        .await?;
         let digest = digest(&self);
         let settings = settings_of(&options);
         let name = self.spec.name;

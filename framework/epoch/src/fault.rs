@@ -139,10 +139,18 @@ struct Inner {
     plan: Mutex<FaultPlan>,
 }
 
+/// A point that was hit.
+struct Hit {
+    epoch: u64,
+    point: Point,
+    /// All that was armed had acted, as often as it may.
+    after: bool,
+}
+
 #[derive(Default)]
 struct FaultPlan {
     rules: Vec<Rule>,
-    trace: Option<Vec<(u64, Point)>>,
+    trace: Option<Vec<Hit>>,
     phase_file: Option<PathBuf>,
 }
 
@@ -219,7 +227,18 @@ impl Faults {
     /// The points hit since [`Faults::watch`], with the epoch's number.
     #[must_use]
     pub fn trace(&self) -> Vec<(u64, Point)> {
-        self.plan().trace.clone().unwrap_or_default()
+        self.hits(|_| true)
+    }
+
+    /// Those of them that came after all that was armed had acted, as often as it may.
+    #[must_use]
+    pub fn trace_after(&self) -> Vec<(u64, Point)> {
+        self.hits(|it| it.after)
+    }
+
+    fn hits(&self, wanted: impl Fn(&Hit) -> bool) -> Vec<(u64, Point)> {
+        let plan = self.plan();
+        plan.trace.iter().flatten().filter(|it| wanted(it)).map(|it| (it.epoch, it.point)).collect()
     }
 
     /// True once a `crash` has acted.
@@ -240,8 +259,9 @@ impl Faults {
         }
         let action = {
             let mut plan = self.plan();
+            let after = plan.rules.iter().all(|it| it.times == 0);
             if let Some(trace) = &mut plan.trace {
-                trace.push((epoch, point));
+                trace.push(Hit { epoch, point, after });
             }
             if let Some(path) = &plan.phase_file {
                 // A torn or missing line only costs a test its label.

@@ -31,7 +31,7 @@ pub use handle::{QueryHandle, QueryListener, QueryStatus};
 pub use letters::{DEAD_LETTERS, Errors, RowsToText, Tolerance, dead_letter_schema};
 pub use program::*;
 pub use progress::QueryProgress;
-pub use query::{Query, QueryParts, QuerySettings, RewindReport, SinkMode, Step, StopSignal};
+pub use query::{Query, QueryParts, QuerySettings, RewindReport, SinkMode, SinkOutcome, Step, StopSignal};
 pub use retry::Retry;
 pub use sink_task::{Collected, Outputs, SinkPart};
 pub use source_task::SourcePart;

@@ -21,6 +21,7 @@ use tidegate_api::{
 
 use crate::fault::Faults;
 use crate::letters::{DEAD_LETTERS, Errors, Rules};
+use crate::query::SinkOutcome;
 use crate::retry::Retry;
 use crate::stage;
 use crate::store::Store;
@@ -189,6 +190,24 @@ impl Sinks {
         Ok(stands)
     }
 
+    /// Asks all sinks whether they could take back what they show after epoch `through`, before any of them does.
+    pub(crate) async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        for task in self.tasks.iter().filter(|it| !it.best_effort) {
+            let mut n = 0;
+            loop {
+                n += 1;
+                match task.sink.check_restore(through).await {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                        tracing::warn!(sink = %task.name, %error, "a sink can't say for now whether it can take back its rows");
+                    }
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Has the sinks take back what they show after epoch `through`; returns those that can't.
     pub(crate) async fn restore(&mut self, through: Option<u64>) -> Result<Vec<Arc<str>>> {
         let mut unable = Vec::new();
@@ -210,6 +229,18 @@ impl Sinks {
             }
         }
         Ok(unable)
+    }
+
+    /// What becomes of the rows that each sink shows, after going back.
+    pub(crate) fn outcomes(&self, keep: bool, not_restored: &[Arc<str>]) -> Vec<(Arc<str>, SinkOutcome)> {
+        let outcome = |it: &SinkTask| match it.sink.guarantee() {
+            _ if keep => SinkOutcome::Kept,
+            _ if it.best_effort => SinkOutcome::BestEffort,
+            _ if !not_restored.contains(&it.name) => SinkOutcome::TakenBack,
+            Guarantee::Idempotent => SinkOutcome::Overwritten,
+            _ => SinkOutcome::Twice,
+        };
+        self.tasks.iter().map(|it| (it.name.clone(), outcome(it))).collect()
     }
 
     /// What each sink does in the background, between epochs.

@@ -72,11 +72,6 @@ async fn run(seed: u64) -> Result<ChaosReport> {
     let ran = world.clone().run_shots(draw.shots.clone()).await;
     let (wrong, epochs) = match ran {
         Ok(()) => {
-            if let Some(flaky) = &world.ground.flaky {
-                // What a restart finds is looked at in peace.
-                flaky.set(Default::default());
-                flaky.settle().await;
-            }
             let outcome = world.outcome().await?;
             (References::of(&draw.setup, script).differences(&draw.setup.sinks, &outcome).await?, outcome.log.len())
         }

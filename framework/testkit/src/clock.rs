@@ -44,6 +44,11 @@ impl ManualClock {
         Self { now: watch::Sender::new(Now { wall: start_ms, monotonic: 0 }) }
     }
 
+    /// A clock of its own that shows what this one shows now.
+    pub(crate) fn fork(&self) -> Self {
+        Self { now: watch::Sender::new(*self.now.borrow()) }
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);

@@ -7,7 +7,7 @@
 //!     expect the rows of every sink, the watermarks, the state, and the state that a restart finds
 //!            to be those of a run without faults whose epochs have the same ranges
 //! ```
-//! Two deep, each of these is followed by a second fault at each point. With a [`Mistake`] planted, it must find something
+//! [`pairs`] runs each of these with a second fault behind it. With a [`Mistake`] planted, the matrix must find something
 //! wrong: that is what shows that it can.
 //!
 //! On a runtime of one thread whose time is paused a case takes no longer than its work.
@@ -18,8 +18,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use tidegate_api::Result;
+use tidegate_api::{Error, Result};
 use tidegate_epoch::fault::Point;
+use tokio::runtime::{Builder, Runtime};
 
 pub(crate) mod case;
 pub(crate) mod check;
@@ -27,13 +28,17 @@ mod join;
 pub(crate) mod letters;
 mod log;
 mod mistake;
+mod pairs;
 mod place;
 mod program;
+mod rewind;
 pub(crate) mod script;
 pub(crate) mod world;
 
 pub use mistake::Mistake;
+pub use pairs::{PairsReport, pairs};
 pub use place::Place;
+pub use rewind::rewinds;
 pub use script::output_schema;
 
 use crate::memory::{MemoryKind, MemoryTable};
@@ -66,7 +71,7 @@ pub enum ProgramKind {
     Stateless,
     /// Counts words in windows of ten seconds, five seconds behind; emits the groups that changed and those that closed.
     Aggregate,
-    /// Joins two sources by word, within ten seconds, under one watermark.
+    /// Joins two sources by word, within ten seconds; each has a watermark.
     Join,
     /// As `Aggregate`, but each group carries which attempt wrote it last, so no two attempts agree.
     Volatile,
@@ -81,6 +86,16 @@ impl ProgramKind {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Letters];
+
+    /// How many streams have a watermark of their own.
+    pub(crate) fn watermark_nodes(self) -> usize {
+        if self == Self::Join { 2 } else { 1 }
+    }
+
+    /// True if two attempts at an epoch show different rows.
+    pub fn is_volatile(self) -> bool {
+        matches!(self, Self::Volatile | Self::Changed)
+    }
 }
 
 /// What is done at a fault point.
@@ -112,6 +127,20 @@ impl Fault {
     }
 }
 
+/// The steps that a sink can tell apart: what else there is lies between the same two calls of it, with the same record.
+pub const SINK_POINTS: [Point; 10] = [
+    Point::Run,
+    Point::Prepare,
+    Point::RecordWrite,
+    Point::RecordDirsync,
+    Point::CommitStaged,
+    Point::CommitBefore,
+    Point::CommitAfter,
+    Point::CommitsFile,
+    Point::Discard,
+    Point::Retry,
+];
+
 /// What to run.
 #[derive(Clone)]
 pub struct CrashSetup {
@@ -127,12 +156,8 @@ pub struct CrashSetup {
     pub points: Vec<Point>,
     /// The epochs in which the first fault happens; none: in all.
     pub epochs: Option<Range<u64>>,
-    /// For each case also all cases with a second fault, of `second`, at the first hit of any point after the first fault.
-    pub two_deep: bool,
-    /// The second faults: a crash.
-    pub second: Vec<Fault>,
-    /// Runs one case in so many of those two deep.
-    pub every: usize,
+    /// What happens at the points after that, in [`pairs`].
+    pub seconds: Vec<Fault>,
     /// Stops and starts the query after every epoch, so that each begins from the checkpoint.
     pub restart_each_epoch: bool,
     /// Epochs between two snapshots of the state; without any, every start reads all deltas.
@@ -161,9 +186,7 @@ impl CrashSetup {
             faults: Fault::ALL.to_vec(),
             points: Point::ALL.to_vec(),
             epochs: None,
-            two_deep: false,
-            second: vec![Fault::Crash],
-            every: 1,
+            seconds: Fault::every(),
             restart_each_epoch: false,
             snapshot_epochs: 1,
             stage_memory: None,
@@ -222,6 +245,16 @@ impl fmt::Display for MatrixReport {
     }
 }
 
+/// On memory sinks time is nobody's: what waits for it goes on at once. A connector gets threads, as in a query.
+fn runtime(setup: &CrashSetup) -> Result<Runtime> {
+    let connectors = setup.sinks.iter().any(|it| matches!(it, SinkUnder::Bench(_)));
+    let runtime = match connectors {
+        true => Builder::new_multi_thread().worker_threads(1).enable_all().build(),
+        false => Builder::new_current_thread().enable_time().start_paused(true).build(),
+    };
+    runtime.map_err(|e| Error::internal("no runtime").because(e))
+}
+
 /// Runs every case and tells which end wrong.
 ///
 /// # Errors
@@ -229,10 +262,11 @@ impl fmt::Display for MatrixReport {
 pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     let mut references = check::References::new(setup);
     let mut report = MatrixReport::default();
-    for case in case::all(setup).await? {
+    let script = Arc::new(script::Script::of(setup.program));
+    for case in case::all(setup, &script).await? {
         report.cases += 1;
         *report.points.entry(case.first.point.name()).or_default() += 1;
-        let world = Arc::new(World::new(setup)?);
+        let world = Arc::new(World::of(setup, script.clone())?);
         let wrong = match world.clone().run_case(&case).await {
             Ok(()) => references.differences(&setup.sinks, &world.outcome().await?).await?,
             Err(e) => vec![format!("it can't go on: {e}")],
@@ -242,3 +276,6 @@ pub async fn matrix(setup: &CrashSetup) -> Result<MatrixReport> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;

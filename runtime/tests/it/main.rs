@@ -5,6 +5,7 @@
 mod checkpoints;
 mod command_line;
 mod examples;
+mod going_back;
 mod letters;
 mod process;
 mod refusals;

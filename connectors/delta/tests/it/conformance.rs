@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow_array::RecordBatch;
 use deltalake::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -11,7 +12,9 @@ use tidegate_api::{
 };
 use tidegate_delta::{Delta, DeltaConfig};
 use tidegate_testkit::MemoryLog;
-use tidegate_testkit::crash::{BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, matrix};
+use tidegate_testkit::crash::{
+    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SINK_POINTS, SinkUnder, matrix, pairs,
+};
 use tidegate_testkit::suite::SinkBench;
 
 /// A table in a folder of its own.
@@ -100,6 +103,23 @@ async fn the_crash_matrix_finds_nothing() {
 async fn the_crash_matrix_over_two_tables_finds_nothing() {
     let report = run("two tables", CrashSetup { faults: vec![Fault::Crash], ..setup(ProgramKind::Aggregate, 2) }).await;
     assert!(report.cases >= 50 && report.wrong.is_empty(), "{report}");
+}
+
+/// Every pair of faults at the steps that a sink can tell apart, of which the first happens in one of the first two epochs.
+pub(crate) fn every_pair(name: &str, bench: BenchFactory) {
+    let sinks = vec![SinkUnder::Bench(bench)];
+    let mut setup = CrashSetup { faults: Fault::every(), ..CrashSetup::on(ProgramKind::Aggregate, sinks) };
+    setup.points = SINK_POINTS.to_vec();
+    setup.epochs = Some(0..2);
+    let began = Instant::now();
+    let report = pairs(&setup).unwrap();
+    println!("crash pairs, {name}: {:.1?}: {report}", began.elapsed());
+    assert!(report.wrong.is_empty() && report.acted == report.ran && report.points.len() >= 7, "{name}");
+}
+
+#[test]
+fn every_pair_of_faults_is_survived_on_a_local_disk() {
+    every_pair("delta, local disk", table_bench());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,7 @@ use tidegate_testkit::FlakyStore;
 use tidegate_testkit::crash::{BenchFactory, CrashSetup, Fault, ProgramKind, matrix};
 use tidegate_testkit::store::{FlakyPlan, StoreFault, StoreOp};
 
+use crate::conformance::every_pair;
 use crate::harness::{already, epoch, prepare, rows, run};
 use crate::objects::Bucket;
 
@@ -77,6 +78,12 @@ async fn the_crash_matrix_on_a_store_finds_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_crash_matrix_on_a_flaky_store_finds_nothing() {
     crashes("flaky store", ProgramKind::Stateless, commits_go_wrong(), vec![Fault::Crash]).await;
+}
+
+/// Every pair of faults at the steps that a sink can tell apart, of which the first happens in one of the first two epochs.
+#[test]
+fn every_pair_of_faults_is_survived_on_a_store_that_fails() {
+    every_pair("delta, a store that fails", factory(commits_go_wrong()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidegate_api::Result;
-use tidegate_testkit::crash::{BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, matrix};
+use tidegate_storage::object_store::memory::InMemory;
+use tidegate_testkit::FlakyStore;
+use tidegate_testkit::crash::{
+    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SINK_POINTS, SinkUnder, matrix, pairs,
+};
+use tidegate_testkit::store::FlakyPlan;
 
 use crate::sink_support::Table;
 
@@ -73,11 +79,41 @@ async fn the_crash_matrix_over_object_stores_finds_nothing() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_crash_matrix_two_deep_finds_nothing() {
-    let setup = setup(ProgramKind::Aggregate, vec![bench(false, "spark")], &[Fault::Crash]);
-    let report = run("aggregate, two deep", CrashSetup { two_deep: true, every: 4, ..setup }).await;
-    assert!(report.cases >= 500 && report.wrong.is_empty(), "{report}");
+/// Every pair of faults at the steps that a sink can tell apart, of which the first happens in one of the first two epochs.
+fn every_pair(name: &str, bench: BenchFactory) {
+    let sinks = vec![SinkUnder::Bench(bench)];
+    let mut setup = CrashSetup { faults: Fault::every(), ..CrashSetup::on(ProgramKind::Aggregate, sinks) };
+    setup.points = SINK_POINTS.to_vec();
+    setup.epochs = Some(0..2);
+    let began = Instant::now();
+    let report = pairs(&setup).unwrap();
+    println!("crash pairs, files, {name}: {:.1?}: {report}", began.elapsed());
+    assert!(report.wrong.is_empty() && report.acted == report.ran && report.points.len() >= 7, "{name}");
+}
+
+#[test]
+fn every_pair_of_faults_is_survived_on_a_local_disk() {
+    every_pair("local disk", bench(false, "spark"));
+}
+
+#[test]
+fn every_pair_of_faults_is_survived_on_an_object_store() {
+    every_pair("object store", bench(true, "spark"));
+    every_pair("object store, bounded manifest", bench(true, "tidegate"));
+}
+
+#[test]
+fn every_pair_of_faults_is_survived_on_a_store_that_fails() {
+    let flaky: BenchFactory = Arc::new(|_| {
+        let store = FlakyStore::new(Arc::new(InMemory::new()), 5);
+        // Never more often in a row than the sink tries.
+        let (fail, unavailable, lose_reply, repeat) = (0.02, 0.02, 0.03, 0.02);
+        store.set(FlakyPlan { fail, unavailable, lose_reply, repeat, most_in_a_row: Some(1), ..FlakyPlan::default() });
+        let mut table = Table::store(Arc::new(store.clone()), "parquet", "spark");
+        table.view = store.inner().clone();
+        Ok(Box::new(table))
+    });
+    every_pair("a store that fails", flaky);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -99,6 +99,11 @@ impl QueryPlan {
                 })
                 .collect();
             writeln!(text, "stage {at}: state '{}', emits {}", stage.spec.name, emits.join(" and "))?;
+            if let Some(panes) = stage.spec.panes {
+                let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));
+                let (size, slide, pane) = (micros(panes.size_us), micros(panes.slide_us), micros(panes.pane_us));
+                writeln!(text, "    windows of {size:?} every {slide:?}, merged from panes of {pane:?}")?;
+            }
             for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Stage(at)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }

@@ -48,6 +48,7 @@ fn a_chained_fault_waits_for_the_one_before() {
     let faults = Faults::default();
     faults.arm_point(Point::Seal, Action::Error(ErrorKind::Transient), 2);
     faults.arm_then(Point::Run, Action::Error(ErrorKind::Internal), 1, 2);
+    faults.watch();
     for _ in 0..2 {
         faults.hit(Point::Run, 0).unwrap();
     }
@@ -59,6 +60,7 @@ fn a_chained_fault_waits_for_the_one_before() {
     }
     faults.hit(Point::Run, 0).unwrap();
     assert_eq!(faults.acted(), 2);
+    assert_eq!((faults.trace().len(), faults.trace_after()), (7, vec![(0, Point::Run)]));
 }
 
 #[test]

@@ -138,19 +138,19 @@ impl RemoteStore {
 }
 
 /// Counts the tries of one request.
-struct Tries<'a> {
+pub(super) struct Tries<'a> {
     what: &'static str,
     path: &'a Path,
     n: u32,
 }
 
 impl<'a> Tries<'a> {
-    fn new(what: &'static str, path: &'a Path) -> Self {
+    pub(super) fn new(what: &'static str, path: &'a Path) -> Self {
         Self { what, path, n: 0 }
     }
 
     /// Waits before the next try, or gives the error up to the caller.
-    async fn again(&mut self, error: StoreError) -> Result<()> {
+    pub(super) async fn again(&mut self, error: StoreError) -> Result<()> {
         let kind = kind_of(&error);
         self.n += 1;
         if kind != ErrorKind::Transient || self.n >= TRIES {

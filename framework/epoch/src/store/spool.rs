@@ -9,7 +9,7 @@ use object_store::{Error as StoreError, ObjectStoreExt, WriteMultipart};
 use tidegate_api::{Error, Result};
 use tidegate_storage::{kind_of, object_store};
 
-use super::object::RemoteStore;
+use super::object::{RemoteStore, Tries};
 use super::{Backend, Store, blocking, failed};
 use crate::fault::Point;
 
@@ -91,7 +91,8 @@ impl RemoteStore {
         let mut file = File::open(from).map_err(|e| failed("open", from, e))?;
         let upload = self.store().put_multipart(&path).await.map_err(failed_at)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        let mut part = vec![0; PART_BYTES];
+        let size = file.metadata().map_err(|e| failed("open", from, e))?.len();
+        let mut part = vec![0; usize::try_from(size).unwrap_or(PART_BYTES).clamp(1, PART_BYTES)];
         loop {
             let read = blocking(|| file.read(&mut part)).map_err(|e| failed("read", from, e))?;
             let Some(bytes) = part.get(..read).filter(|it| !it.is_empty()) else { break };
@@ -107,17 +108,25 @@ impl RemoteStore {
 
     async fn download(&self, key: &str, to: &Path) -> Result<bool> {
         let path = self.location.path(key);
-        let failed_at = |e: StoreError| Error::new(kind_of(&e), format!("can't read {path}")).because(e);
-        let found = match self.store().get(&path).await {
-            Ok(found) => found,
-            Err(StoreError::NotFound { .. }) => return Ok(false),
-            Err(e) => return Err(failed_at(e)),
-        };
-        let mut file = File::create(to).map_err(|e| failed("create", to, e))?;
-        let mut bytes = found.into_stream();
-        while let Some(chunk) = bytes.try_next().await.map_err(failed_at)? {
-            blocking(|| file.write_all(&chunk)).map_err(|e| failed("write", to, e))?;
+        let mut tries = Tries::new("read", &path);
+        loop {
+            let mut file = File::create(to).map_err(|e| failed("create", to, e))?;
+            let mut bytes = match self.store().get(&path).await {
+                Ok(found) => found.into_stream(),
+                Err(StoreError::NotFound { .. }) => return Ok(false),
+                Err(e) => {
+                    tries.again(e).await?;
+                    continue;
+                }
+            };
+            let broken_off = loop {
+                match bytes.try_next().await {
+                    Ok(Some(chunk)) => blocking(|| file.write_all(&chunk)).map_err(|e| failed("write", to, e))?,
+                    Ok(None) => return Ok(true),
+                    Err(e) => break e,
+                }
+            };
+            tries.again(broken_off).await?;
         }
-        Ok(true)
     }
 }

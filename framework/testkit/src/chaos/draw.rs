@@ -135,6 +135,7 @@ fn shots(random: &mut Rng, mut letters: Option<&mut Rng>) -> Vec<Shot> {
             point: if at_letters { Point::CommitRejects } else { point },
             nth: if random.bool() { 1 } else { random.u32(1..9) },
             fault: random.choice(&all).copied().unwrap_or(Fault::Crash),
+            life: None,
         }
     };
     (0..random.usize(1..7)).map(|_| shot(random)).collect()

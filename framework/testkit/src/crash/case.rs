@@ -8,6 +8,7 @@ use tidegate_api::{ErrorKind, Result};
 use tidegate_epoch::Faults;
 use tidegate_epoch::fault::{Action, PauseGate, Point};
 
+use super::script::Script;
 use super::world::World;
 use super::{CrashSetup, Fault};
 
@@ -18,18 +19,26 @@ pub(crate) struct Shot {
     /// Which hit of the point, from 1; of a second fault counted from the first.
     pub(crate) nth: u32,
     pub(crate) fault: Fault,
+    /// The life in which it comes, from 0; none: the first one that is left to it.
+    pub(crate) life: Option<usize>,
 }
 
 impl fmt::Display for Shot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} at {} (hit {})", self.fault, self.point, self.nth)
+        write!(f, "{:?} at {} (hit {}", self.fault, self.point, self.nth)?;
+        self.life.map_or(Ok(()), |it| write!(f, " of life {it}"))?;
+        f.write_str(")")
     }
 }
 
 impl Shot {
+    pub(crate) fn at(point: Point, nth: u32, fault: Fault) -> Self {
+        Self { point, nth, fault, life: None }
+    }
+
     /// Arms it, after all that is armed already; a stop gives its gate.
     pub(crate) fn arm(&self, faults: &Faults) -> Option<PauseGate> {
-        let Self { point, nth, fault } = *self;
+        let Self { point, nth, fault, .. } = *self;
         let (action, times) = match fault {
             Fault::Crash => (Action::Crash, 1),
             Fault::ErrorOnce => (Action::Error(ErrorKind::Transient), 1),
@@ -47,8 +56,8 @@ impl Shot {
     }
 }
 
-/// One case.
-#[derive(Clone, Copy, Debug)]
+/// One case: faults one after the other.
+#[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) first: Shot,
     /// The epoch of the first.
@@ -64,13 +73,12 @@ impl fmt::Display for Case {
 }
 
 /// A run without faults shows which points are hit, how often, and in which epochs.
-pub(super) async fn all(setup: &CrashSetup) -> Result<Vec<Case>> {
+pub(super) async fn all(setup: &CrashSetup, script: &Arc<Script>) -> Result<Vec<Case>> {
     let sound = CrashSetup { mistake: None, ..setup.clone() };
-    let trace = Arc::new(World::new(&sound)?).trace().await?;
+    let trace = Arc::new(World::of(&sound, script.clone())?).trace().await?;
     let epochs = trace.iter().map(|it| it.0 + 1).max().unwrap_or(0);
     let mut hits: BTreeMap<Point, u32> = BTreeMap::new();
     let mut cases = Vec::new();
-    let mut skipped = 0;
     for (epoch, point) in trace {
         let nth = *hits.entry(point).and_modify(|it| *it += 1).or_insert(1);
         let wanted = setup.epochs.as_ref().is_none_or(|it| it.contains(&epoch));
@@ -78,23 +86,8 @@ pub(super) async fn all(setup: &CrashSetup) -> Result<Vec<Case>> {
         if epoch + 2 >= epochs || !wanted || !setup.points.contains(&point) {
             continue;
         }
-        for fault in &setup.faults {
-            let case = Case { first: Shot { point, nth, fault: *fault }, epoch, second: None };
-            if !setup.two_deep || setup.every == 1 {
-                cases.push(case);
-            }
-            if !setup.two_deep {
-                continue;
-            }
-            for fault in &setup.second {
-                for point in &setup.points {
-                    skipped += 1;
-                    if skipped % setup.every.max(1) == 0 {
-                        cases.push(Case { second: Some(Shot { point: *point, nth: 1, fault: *fault }), ..case });
-                    }
-                }
-            }
-        }
+        let case = |fault: &Fault| Case { first: Shot::at(point, nth, *fault), epoch, second: None };
+        cases.extend(setup.faults.iter().map(case));
     }
     Ok(cases)
 }

@@ -10,9 +10,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use async_trait::async_trait;
 use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
-use tidegate_epoch::{
-    EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode,
-};
+use tidegate_epoch::{EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode};
 
 use super::program::{DELAY_MS, Probe, SIZE_MS, Seen, show};
 use super::script::{OutputRow, batch, output};
@@ -88,17 +86,15 @@ impl JoinProgram {
 #[async_trait]
 impl Program for JoinProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        // One over both sides: of several nodes a restart does not know the values yet.
-        vec![WatermarkNode { id: "input".into(), delay_ms: DELAY_MS }]
+        SIDES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS }).collect()
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
-        let (mut came, mut source_rows, mut times) = (Vec::new(), Vec::new(), EventTimes::default());
+        let (mut came, mut event_times) = (Vec::new(), Vec::new());
         for source in input.sources {
             let mut seen = Seen::default();
             seen.read(source).await?;
-            source_rows.push(seen.times.count);
-            times = times.merge(seen.times);
+            event_times.push(seen.times);
             let mut rows = Rows::new();
             seen.all.into_iter().for_each(|key| *rows.entry(key).or_default() += 1);
             came.push(rows);
@@ -108,7 +104,8 @@ impl Program for JoinProgram {
         for sink in (0..self.sinks).filter(|_| !rows.is_empty()) {
             outputs.write(sink, output(&rows, sink)?).await?;
         }
-        Ok(EpochNumbers { source_rows, event_times: vec![times], operators: Vec::new() })
+        let source_rows = event_times.iter().map(|it| it.count).collect();
+        Ok(EpochNumbers { source_rows, event_times, operators: Vec::new() })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {

@@ -12,7 +12,7 @@ use tidegate_storage::Location;
 use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
 
 /// What the log says of an epoch that is decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
     /// The sources' offsets at its end.
     pub(crate) ends: Vec<u64>,
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 }
 
 /// A record: one attempt at an epoch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 struct Record {
     entry: Entry,
     /// The epoch before, and the attempt at it that was chosen.
@@ -33,7 +33,7 @@ struct Record {
 }
 
 /// All records that were ever seen; some may have been purged since.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(crate) struct Log {
     records: BTreeMap<(u64, AttemptId), Record>,
 }
@@ -54,17 +54,31 @@ impl Log {
         Ok(())
     }
 
+    /// The newest epoch.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.records.last_key_value().map(|(key, _)| key.0)
+    }
+
     /// The decided epochs, from the newest back: each record names the attempt before it.
     pub(crate) fn decided(&self) -> Result<BTreeMap<u64, Entry>> {
-        let mut entries = BTreeMap::new();
+        Ok(self.chain()?.into_iter().map(|(epoch, _, record)| (epoch, record.entry.clone())).collect())
+    }
+
+    /// The generation that ran each of them.
+    pub(crate) fn owners(&self) -> Result<Vec<u64>> {
+        Ok(self.chain()?.iter().rev().map(|it| it.1.generation).collect())
+    }
+
+    fn chain(&self) -> Result<Vec<(u64, AttemptId, &Record)>> {
+        let mut chain = Vec::new();
         let mut next = self.records.last_key_value().map(|(key, _)| *key);
         while let Some(key) = next {
             let missing = || Error::internal(format!("record {}.{} is not in the log", key.0, key.1));
             let record = self.records.get(&key).ok_or_else(missing)?;
-            entries.insert(key.0, record.entry.clone());
+            chain.push((key.0, key.1, record));
             next = record.before;
         }
-        Ok(entries)
+        Ok(chain)
     }
 }
 
@@ -167,6 +181,39 @@ impl Files {
         Ok(names)
     }
 
+    /// All files below a folder, in order, with what they hold.
+    pub(crate) async fn all(&self, folder: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut found = Vec::new();
+        match self {
+            Self::Disk(root) => {
+                let mut folders = vec![root.join(folder)];
+                while let Some(folder) = folders.pop() {
+                    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                        if entry.path().is_dir() {
+                            folders.push(entry.path());
+                        } else if let Ok(bytes) = fs::read(entry.path()) {
+                            let key = entry.path().strip_prefix(root).map(|it| it.display().to_string());
+                            found.extend(key.ok().map(|it| (it, bytes)));
+                        }
+                    }
+                }
+            }
+            Self::Store(store, location) => {
+                let (root, path) = (location.path(""), location.path(folder));
+                let all: Vec<_> = store.list(Some(&path)).try_collect().await.map_err(|e| lost(folder, e))?;
+                for it in all {
+                    let key: Vec<_> = it.location.prefix_match(&root).into_iter().flatten().collect();
+                    let key = key.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("/");
+                    if let Some(bytes) = self.get(&key).await? {
+                        found.push((key, bytes));
+                    }
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Disk(root) => Ok(fs::read(root.join(key)).ok()),
@@ -184,6 +231,14 @@ impl Files {
                 store.put(&location.path(key), bytes.into()).await.map(|_| ()).map_err(|e| lost(key, e))
             }
         }
+    }
+
+    /// Writes the first file of a checkpoint.
+    pub(crate) async fn put_first(&self, key: &str, text: &str) -> Result<()> {
+        if let Self::Disk(root) = self {
+            fs::create_dir_all(root).map_err(|e| lost(key, e))?;
+        }
+        self.put(key, text.into()).await
     }
 
     pub(crate) async fn remove(&self, key: &str) -> Result<()> {
@@ -204,6 +259,19 @@ impl Files {
             let key = format!("state/wal/{name}");
             if let Some(text) = self.get(&key).await?.and_then(|it| unstaged(&it)) {
                 self.put(&key, text).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all that is of epochs after `to`, as who thinks that this is how to go back.
+    pub(crate) async fn forget_after(&self, to: u64) -> Result<()> {
+        for folder in ["offsets", "commits", "state/wal", "state/snapshots"] {
+            for name in self.list(folder).await? {
+                let epoch = name.split('.').next().and_then(|it| it.parse::<u64>().ok());
+                if epoch.is_some_and(|it| it > to) {
+                    self.remove(&format!("{folder}/{name}")).await?;
+                }
             }
         }
         Ok(())

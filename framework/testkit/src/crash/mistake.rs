@@ -49,11 +49,15 @@ pub enum Mistake {
     LettersLost,
     /// A sink that shows the epoch rejects nothing, and does not say why.
     ShownNotTold,
+    /// A changed query runs an epoch that was staged by the one before it.
+    PendingByAnotherQuery,
+    /// A query that has gone back uses its numbers again.
+    NumberReused,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -69,6 +73,8 @@ impl Mistake {
         Self::StageIgnored,
         Self::LettersLost,
         Self::ShownNotTold,
+        Self::PendingByAnotherQuery,
+        Self::NumberReused,
     ];
 }
 
@@ -137,7 +143,7 @@ impl Planted {
 pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> Result<()> {
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
-        Some(Mistake::StageIgnored) => files.forget_staged().await,
+        Some(Mistake::StageIgnored | Mistake::PendingByAnotherQuery) => files.forget_staged().await,
         Some(Mistake::LettersLost) => letters::forget(files).await,
         _ => Ok(()),
     }
@@ -153,9 +159,9 @@ pub(super) fn source(mistake: Option<Mistake>, source: Box<dyn DynSource>) -> Bo
 
 /// The sink with the mistake, if it is one of a sink.
 pub(super) fn wrapped(mistake: Option<Mistake>, sink: Box<dyn DynSink>, place: Place) -> Box<dyn DynSink> {
-    use Mistake::{CommitLogFirst, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
+    use Mistake::{CommitLogFirst, NumberReused, OneIdentity, SinkForgetsEpoch, WriteTimeOfTheClock};
     match mistake {
-        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock)) => {
+        Some(it @ (CommitLogFirst | SinkForgetsEpoch | OneIdentity | WriteTimeOfTheClock | NumberReused)) => {
             Box::new(sink::WrongSink::new(sink, it, place))
         }
         _ => sink,

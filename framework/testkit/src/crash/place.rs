@@ -32,6 +32,8 @@ pub(crate) struct Ground {
     pub(crate) location: Location,
     pub(crate) files: Files,
     pub(crate) flaky: Option<FlakyStore>,
+    /// Where nothing goes wrong, and nothing is on disk.
+    memory: Option<Arc<InMemory>>,
     /// For sinks and the local disk; made when it is asked for.
     folder: Option<TempDir>,
 }
@@ -39,7 +41,8 @@ pub(crate) struct Ground {
 impl Ground {
     pub(crate) fn new(place: &Place, with_folder: bool) -> Result<Self> {
         let folder = if with_folder || *place == Place::Disk { Some(folder()?) } else { None };
-        let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let in_memory = Arc::new(InMemory::new());
+        let memory: Arc<dyn ObjectStore> = in_memory.clone();
         let (location, files, flaky) = match (place, &folder) {
             (Place::At(folder), _) => (Location::at(folder)?, Files::Disk(folder.clone()), None),
             (Place::Disk, Some(folder)) => {
@@ -57,7 +60,17 @@ impl Ground {
                 (location.clone(), Files::Store(memory, location), None)
             }
         };
-        Ok(Self { location, files, flaky, folder })
+        let memory = (*place == Place::Memory && folder.is_none()).then_some(in_memory);
+        Ok(Self { location, files, flaky, memory, folder })
+    }
+
+    /// A place of its own that holds what this one holds now; none if it is not in memory.
+    pub(crate) fn fork(&self) -> Result<Option<Self>> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let memory = Arc::new(memory.fork());
+        let location = in_store(memory.clone())?;
+        let files = Files::Store(memory.clone(), location.clone());
+        Ok(Some(Self { location, files, flaky: None, memory: Some(memory), folder: None }))
     }
 
     /// An empty folder for the outside system of a sink.

@@ -27,20 +27,17 @@ impl Script {
     /// The script of the matrix, one epoch a feed if nothing goes wrong. Windows close, rows come late, one add is empty,
     /// and the last two show what became of those before.
     pub(crate) fn of(kind: ProgramKind) -> Self {
-        let feeds: Vec<Feed> = match kind {
-            ProgramKind::Join => LEFT.iter().zip(RIGHT).map(|(left, right)| vec![rows(*left), rows(right)]).collect(),
-            _ => LEFT.iter().map(|it| vec![Some(rows(*it).unwrap_or_default())]).collect(),
-        };
-        Self { feeds, at_once: Vec::new() }
+        Self { feeds: feeds(kind, &LEFT, &RIGHT), at_once: Vec::new() }
+    }
+
+    /// The script of the pairs: the first four epochs are the first of all, one with state, one that only closes windows,
+    /// and one with late rows.
+    pub(crate) fn dense(kind: ProgramKind) -> Self {
+        Self { feeds: feeds(kind, &DENSE_LEFT, &DENSE_RIGHT), at_once: Vec::new() }
     }
 
     pub(crate) fn sources(&self) -> usize {
         self.feeds.first().map_or(0, Vec::len)
-    }
-
-    /// How many adds a source gets in all.
-    pub(crate) fn adds(&self, source: usize) -> u64 {
-        self.of_source(source).count() as u64
     }
 
     /// Add number `number` of a source.
@@ -54,7 +51,44 @@ impl Script {
     }
 }
 
-const LEFT: [Option<&[(i64, &str)]>; 8] = [
+/// Rows that come at once: a time in seconds, and a word each. None: nothing is added, not even an empty add.
+type Rows = Option<&'static [(i64, &'static str)]>;
+
+fn feeds(kind: ProgramKind, left: &[Rows], right: &[Rows]) -> Vec<Feed> {
+    match kind {
+        ProgramKind::Join => left.iter().zip(right).map(|(left, right)| vec![rows(*left), rows(*right)]).collect(),
+        _ => left.iter().map(|it| vec![Some(rows(*it).unwrap_or_default())]).collect(),
+    }
+}
+
+const DENSE_LEFT: [Rows; 9] = [
+    // The watermark stays at 1970.
+    Some(&[(1, "a"), (4, "a"), (2, "b")]),
+    Some(&[(26, "a"), (13, "b"), (3, "b"), (5, "a")]),
+    // Two rows are late; the watermark stays.
+    Some(&[(25, "c"), (5, "a"), (8, "b"), (26, "a")]),
+    Some(&[(46, "b"), (30, "c"), (41, "a")]),
+    None,
+    Some(&[(47, "c"), (43, "b"), (25, "a")]),
+    Some(&[(63, "b"), (62, "a")]),
+    Some(&[(64, "a"), (30, "c")]),
+    Some(&[(80, "b"), (71, "a")]),
+];
+
+/// The right side is ahead, then silent: a new life does not know that it is ahead.
+const DENSE_RIGHT: [Rows; 9] = [
+    Some(&[(3, "a"), (4, "b")]),
+    Some(&[(15, "b"), (40, "a")]),
+    Some(&[(20, "a"), (22, "b"), (6, "a")]),
+    None,
+    Some(&[]),
+    Some(&[(44, "a"), (61, "c"), (41, "b")]),
+    None,
+    Some(&[(70, "a"), (66, "b")]),
+    Some(&[(79, "b")]),
+];
+
+const LEFT: [Rows; 8] = [
     Some(&[(1, "a"), (2, "b"), (8, "a")]),
     Some(&[(12, "a"), (14, "b"), (3, "a")]),
     Some(&[(26, "a"), (13, "b"), (4, "b")]),
@@ -66,7 +100,7 @@ const LEFT: [Option<&[(i64, &str)]>; 8] = [
 ];
 
 /// What the second source of the join gets meanwhile.
-const RIGHT: [Option<&[(i64, &str)]>; 8] = [
+const RIGHT: [Rows; 8] = [
     Some(&[(3, "a"), (5, "b")]),
     Some(&[(15, "b"), (9, "a")]),
     None,
@@ -77,7 +111,7 @@ const RIGHT: [Option<&[(i64, &str)]>; 8] = [
     Some(&[(70, "a"), (79, "b")]),
 ];
 
-fn rows(of: Option<&[(i64, &str)]>) -> Option<Vec<Row>> {
+fn rows(of: Rows) -> Option<Vec<Row>> {
     Some(of?.iter().map(|(at, word)| (*at, (*word).to_owned())).collect())
 }
 

@@ -11,23 +11,35 @@ use tidegate_epoch::{
     Checkpoint, CheckpointOptions, Faults, Query, QueryParts, QuerySettings, Retry, SinkPart, SourcePart, Step,
 };
 
+use super::check::Cut;
 use super::letters::{self, Letter};
 use super::log::{Entry, Log};
-use super::mistake::{self, Memory, Planted};
+use super::mistake::{self, Memory, Mistake, Planted};
 use super::place::Ground;
 use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
 use super::{CrashSetup, ProgramKind, SinkUnder};
 use crate::clock::ManualClock;
 use crate::memory::{MemoryInput, MemoryTable};
+use crate::store::FlakyPlan;
 use crate::suite::{SinkBench, sorted_lines};
 
 mod case;
+mod fork;
+mod threads;
+
+#[cfg(test)]
+pub(crate) use case::End;
+pub(crate) use fork::Seen;
 
 /// How a run ended.
 pub(crate) struct Outcome {
     /// What the log says of each epoch, purged ones too.
     pub(crate) log: BTreeMap<u64, Entry>,
+    /// The generation of the owner that ran each of them.
+    pub(crate) owners: Vec<u64>,
+    /// How many adds each source got.
+    pub(crate) adds: Vec<u64>,
     /// The rows that a reader of each sink sees.
     pub(crate) sinks: Vec<Vec<OutputRow>>,
     pub(crate) letters: Vec<Letter>,
@@ -44,6 +56,8 @@ pub(crate) enum Turn {
     Ran,
     Idle,
 }
+
+const METADATA: &str = r#"{"id":"00000000-0000-4000-8000-000000000000"}"#;
 
 /// One run of the query, as its owner sees it.
 pub(crate) struct Life {
@@ -62,8 +76,10 @@ pub(crate) struct World {
     pub(crate) set_back: Duration,
     /// How many epochs a second owner commits before the first goes on.
     pub(crate) meanwhile: usize,
+    /// How many feeds come once all faults have acted and nobody stands still; none: all that there are.
+    pub(crate) tail: Option<usize>,
     inputs: Vec<MemoryInput>,
-    benches: Vec<Box<dyn SinkBench>>,
+    pub(crate) benches: Vec<Box<dyn SinkBench>>,
     /// Where dead letters go.
     letters: MemoryTable,
     memory: Memory,
@@ -71,10 +87,17 @@ pub(crate) struct World {
     shared: Mutex<Shared>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Shared {
     lives: usize,
     fed: usize,
+    /// Feeds that came after the last fault.
+    fed_in_peace: usize,
+    /// What the newest owner has before it, and how many faults that is.
+    armed: (Faults, usize),
+    /// Faults for lives to come, and owners that stand still.
+    to_come: usize,
+    seen: Seen,
     log: Log,
     /// Of the newest owner.
     probe: Probe,
@@ -109,6 +132,7 @@ impl World {
             settings: QuerySettings { min_epochs_to_retain: 2, ..QuerySettings::default() },
             set_back: Duration::from_secs(3),
             meanwhile: 2,
+            tail: None,
             benches,
             letters: letters::table(setup),
             memory: Memory::default(),
@@ -131,11 +155,15 @@ impl World {
     }
 
     /// Runs epochs of these ends, at these times, without faults.
-    pub(crate) async fn run_cut(&self, cut: &[(Vec<u64>, i64)]) -> Result<()> {
+    pub(crate) async fn run_cut(&self, cut: &[Cut]) -> Result<()> {
         // It may have been set back before the first epoch.
         self.clock.set_back(Duration::from_secs(500));
         let mut life = self.start(&Faults::default()).await?;
-        for (epoch, (ends, time_ms)) in (0u64..).zip(cut) {
+        for (epoch, Cut { ends, time_ms, anew }) in (0u64..).zip(cut) {
+            if *anew {
+                drop(life);
+                life = self.start(&Faults::default()).await?;
+            }
             for (source, (input, end)) in self.inputs.iter().zip(ends).enumerate() {
                 while input.adds() < *end {
                     input.add(self.script.add(source, input.adds())?)?;
@@ -203,6 +231,9 @@ impl World {
 
     /// Gives the sources what comes next; false if nothing does.
     pub(crate) fn feed(&self) -> Result<bool> {
+        if self.has_enough() {
+            return Ok(false);
+        }
         let at = self.shared().fed;
         let most = self.script.at_once.get(at).copied().unwrap_or(1).max(1);
         let feeds = self.script.feeds.get(at..).unwrap_or_default();
@@ -217,6 +248,22 @@ impl World {
         }
         self.tell(|| format!("fed {}", feeds.len().min(most)));
         Ok(!feeds.is_empty())
+    }
+
+    /// The newest epoch that was logged.
+    pub(crate) fn newest(&self) -> Option<u64> {
+        self.shared().log.newest()
+    }
+
+    /// True if nothing more will go wrong, and enough has come since the last time.
+    fn has_enough(&self) -> bool {
+        let Some(tail) = self.tail else { return false };
+        let mut shared = self.shared();
+        if shared.to_come > 0 || shared.armed.0.acted() < shared.armed.1 {
+            return false;
+        }
+        shared.fed_in_peace += 1;
+        shared.fed_in_peace > tail
     }
 
     /// From now on remembers what happens.
@@ -236,14 +283,27 @@ impl World {
     }
 
     pub(crate) async fn start(&self, faults: &Faults) -> Result<Life> {
+        let mut query = self.build(faults).await?;
+        query.start().await?;
+        let mut life = Life { query };
+        self.after_step(&mut life).await?;
+        Ok(life)
+    }
+
+    /// The query of a new life, before it starts.
+    pub(crate) async fn build(&self, faults: &Faults) -> Result<Query> {
         let (life, mistake) = (self.shared().lives, self.setup.mistake);
         self.shared().lives += 1;
         self.tell(|| format!("life {life} starts"));
         let mut options = CheckpointOptions::new(self.clock.clone());
         options.faults = faults.clone();
-        options.check_ownership = self.setup.check_ownership;
+        options.check_ownership = self.setup.check_ownership && mistake != Some(Mistake::NoFencing);
         // The owner before is dead or stands still: its lease is not waited for.
         options.take_over = true;
+        if life == 0 {
+            // One identity for all: what a run leaves then depends on nothing but the run.
+            self.ground.files.put_first("metadata", METADATA).await?;
+        }
         let checkpoint = Checkpoint::open(&self.ground.location, options).await?;
         let probe = Probe::default();
         self.shared().probe = probe.clone();
@@ -270,10 +330,7 @@ impl World {
         if let Some(bytes) = self.setup.stage_memory {
             query.set_stage_memory(bytes);
         }
-        query.start().await?;
-        let mut life = Life { query };
-        self.after_step(&mut life).await?;
-        Ok(life)
+        Ok(query)
     }
 
     fn sources(&self) -> Vec<SourcePart> {
@@ -286,13 +343,7 @@ impl World {
     }
 
     async fn sinks(&self, life: usize) -> Result<Vec<SinkPart>> {
-        let spec = SinkSpec {
-            schema: script::output_schema(),
-            mode: OutputMode::Append,
-            keys: Vec::new(),
-            changes: Changes::Append,
-            tasks: 1,
-        };
+        let spec = spec();
         let mut sinks = Vec::new();
         for at in 0..self.benches.len() {
             let Some(bench) = self.benches.get(mistake::bench(self.setup.mistake, at)) else { continue };
@@ -312,6 +363,30 @@ impl World {
     /// Looks at everything from outside, and starts once more to see what a restart finds.
     pub(crate) async fn outcome(&self) -> Result<Outcome> {
         let state = self.probed();
+        let sinks = self.shown().await?;
+        if let Some(flaky) = &self.ground.flaky {
+            // What a restart finds is looked at in peace.
+            flaky.set(FlakyPlan::default());
+            flaky.settle().await;
+        }
+        drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
+        let restored = self.probed();
+        let log = self.shared().log.decided()?;
+        let owners = self.shared().log.owners()?;
+        let newest = log.last_key_value().map_or(0, |it| *it.0);
+        for name in self.ground.files.list("state/staged").await? {
+            // The newest epoch's go with the next record.
+            if !name.starts_with(&format!("{newest}.")) {
+                self.wrong(format!("state/staged/{name} stays behind"));
+            }
+        }
+        let adds = self.inputs.iter().map(MemoryInput::adds).collect();
+        let letters = letters::read(&self.letters)?;
+        Ok(Outcome { log, owners, adds, sinks, letters, state, restored, wrong: self.shared().wrong.clone() })
+    }
+
+    /// What a reader of each sink sees, sorted.
+    pub(crate) async fn shown(&self) -> Result<Vec<Vec<OutputRow>>> {
         let mut sinks = Vec::new();
         for bench in &self.benches {
             let lines = sorted_lines(&bench.rows().await?)?;
@@ -320,19 +395,12 @@ impl World {
             rows.sort();
             sinks.push(rows);
         }
-        drop(self.start(&Faults::default()).await.map_err(|e| e.within("the last restart"))?);
-        let restored = self.probed();
-        let log = self.shared().log.decided()?;
-        let newest = log.last_key_value().map_or(0, |it| *it.0);
-        for name in self.ground.files.list("state/staged").await? {
-            // The newest epoch's go with the next record.
-            if !name.starts_with(&format!("{newest}.")) {
-                self.wrong(format!("state/staged/{name} stays behind"));
-            }
-        }
-        let shared = self.shared();
-        let letters = letters::read(&self.letters)?;
-        Ok(Outcome { log, sinks, letters, state, restored, wrong: shared.wrong.clone() })
+        Ok(sinks)
+    }
+
+    /// The first thing that was seen to be wrong on the way.
+    pub(crate) fn seen_wrong(&self) -> Option<String> {
+        self.shared().wrong.first().cloned()
     }
 
     pub(crate) fn wrong(&self, text: String) {
@@ -345,5 +413,16 @@ impl World {
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the sinks will be given.
+pub(crate) fn spec() -> SinkSpec {
+    SinkSpec {
+        schema: script::output_schema(),
+        mode: OutputMode::Append,
+        keys: Vec::new(),
+        changes: Changes::Append,
+        tasks: 1,
     }
 }

@@ -13,7 +13,7 @@ use tidegate_api::{Error, Result};
 type Cell = (i64, String);
 
 /// Rows by key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Cells {
     rows: BTreeMap<String, BTreeMap<String, Cell>>,
 }

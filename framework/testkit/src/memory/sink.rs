@@ -1,9 +1,10 @@
 //! `MemorySink`: a sink whose rows a test reads, of each kind that there is.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,7 @@ pub struct MemoryTable {
     inner: Arc<Mutex<Table>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Table {
     /// Of a piecemeal sink.
     cells: Cells,
@@ -74,14 +75,14 @@ impl Parts {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Written {
     number: u64,
     rows: Vec<RecordBatch>,
 }
 
 /// Names the rows that one task has prepared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[doc(hidden)]
 pub struct Part {
     writer: String,
@@ -171,6 +172,33 @@ impl MemoryTable {
     }
 }
 
+impl MemoryTable {
+    /// A table of its own that holds what this one holds now.
+    pub(crate) fn copied(&self) -> Self {
+        let mut table = self.lock().clone();
+        let staged = table.staged.lock().clone();
+        table.staged = Parts(Arc::new(Mutex::new(staged)));
+        let Self { kind, unfenced, .. } = self.clone();
+        Self { kind, unfenced, inner: Arc::new(Mutex::new(table)) }
+    }
+
+    /// A number for all that it holds.
+    pub(crate) fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let table = self.lock();
+        (&table.cells, table.commits, table.complete, &table.last, &table.owners).hash(&mut hasher);
+        for Written { number, rows } in &table.epochs {
+            number.hash(&mut hasher);
+            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
+        }
+        for (part, rows) in table.staged.lock().iter() {
+            part.hash(&mut hasher);
+            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
+        }
+        hasher.finish()
+    }
+}
+
 #[async_trait]
 impl SinkBench for MemoryTable {
     async fn sink(&self, spec: &SinkSpec) -> Result<Box<dyn DynSink>> {
@@ -181,6 +209,27 @@ impl SinkBench for MemoryTable {
         match (&self.kind, self.schema()) {
             (MemoryKind::Piecemeal(_), Some(schema)) => self.lock().cells.rows(&schema),
             _ => Ok(Self::rows(self)),
+        }
+    }
+
+    fn fork(&self) -> Option<Box<dyn SinkBench>> {
+        Some(Box::new(self.copied()))
+    }
+
+    fn fingerprint(&self) -> Option<u64> {
+        Some(self.print())
+    }
+}
+
+/// Two batches of the same hash hold the same rows; the reverse need not be true.
+fn hash_rows(rows: &RecordBatch, hasher: &mut DefaultHasher) {
+    rows.num_rows().hash(hasher);
+    for column in rows.columns() {
+        let data = column.to_data();
+        data.offset().hash(hasher);
+        data.buffers().iter().for_each(|it| it.as_slice().hash(hasher));
+        if let Some(nulls) = data.nulls() {
+            nulls.validity().hash(hasher);
         }
     }
 }

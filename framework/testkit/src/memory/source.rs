@@ -78,6 +78,14 @@ impl MemoryInput {
         *self.shared.committed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An input of its own that holds what this one holds now.
+    pub(crate) fn fork(&self) -> Self {
+        let adds = self.lock().clone();
+        let count = watch::Sender::new(adds.len() as u64);
+        let shared = Shared { adds: Mutex::new(adds), count, committed: Mutex::new(self.committed()) };
+        Self { schema: self.schema.clone(), shared: Arc::new(shared) }
+    }
+
     /// A source over these rows.
     pub fn source(&self) -> MemorySource {
         MemorySource { input: self.clone(), columns: None, frozen: None }

@@ -29,6 +29,17 @@ pub trait SinkBench: Send + Sync {
     /// # Errors
     /// As the outside system.
     async fn rows(&self) -> Result<Vec<RecordBatch>>;
+
+    /// An outside system of its own that holds what this one holds now; none if it can't be copied.
+    fn fork(&self) -> Option<Box<dyn SinkBench>> {
+        None
+    }
+
+    /// Tells what the outside system holds: of two with the same number a test goes on with one only. None if that can't
+    /// be told.
+    fn fingerprint(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The columns that the suite writes: `id` BIGINT, `word` STRING.

@@ -7,4 +7,5 @@ mod clock;
 mod letters;
 mod matrix;
 mod mistakes;
+mod rewind;
 mod suites;

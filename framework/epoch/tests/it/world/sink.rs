@@ -46,6 +46,7 @@ struct Inner {
     /// It can take back what it shows.
     restores: bool,
     failed_restores: u32,
+    refuses_restores: bool,
     /// Of a piecemeal sink: every write.
     writes: Vec<(u64, AttemptId, Rows)>,
 }
@@ -121,6 +122,11 @@ impl Store {
     /// From now on it takes back what it is asked to.
     pub(crate) fn can_restore(&self) {
         self.with(|it| it.restores = true);
+    }
+
+    /// Something stands in the way, and it says so before.
+    pub(crate) fn refuse_restores(&self, refuse: bool) {
+        self.with(|it| it.refuses_restores = refuse);
     }
 
     pub(crate) fn fail_restores(&self, times: u32) {
@@ -251,6 +257,13 @@ impl Sink for Table {
             }
             Ok(CommitOutcome::Committed)
         })
+    }
+
+    async fn check_restore(&self, _through: Option<u64>) -> Result<()> {
+        match self.store.with(|it| it.refuses_restores) {
+            true => Err(Error::config("rows were changed by others")),
+            false => Ok(()),
+        }
     }
 
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {

@@ -88,7 +88,9 @@ impl DynSink for WrongSink {
             Mistake::OneIdentity => writer.sink = "sink".into(),
             _ => {}
         }
-        self.sink.open(&writer).await
+        let committed = self.sink.open(&writer).await?;
+        // What it shows would keep the numbers from being used again.
+        Ok(committed.filter(|_| self.mistake != Mistake::NumberReused))
     }
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<Box<dyn DynWriter>> {
         let early = self.mistake == Mistake::CommitLogFirst;
@@ -100,6 +102,9 @@ impl DynSink for WrongSink {
     }
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
         self.sink.abort(epoch, parts).await
+    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        self.sink.check_restore(through).await
     }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         self.sink.restore(through).await

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 
 use tidegate_api::{Error, ErrorKind, Result};
 use tidegate_epoch::Faults;
 use tidegate_epoch::fault::PauseGate;
 
+use super::threads::{self, Working};
 use super::{Turn, World};
-use crate::crash::Fault;
 use crate::crash::case::{Case, Shot};
 use crate::crash::mistake;
+use crate::crash::{Fault, runtime};
 
 /// An owner that stands still in the middle of a step, on a thread of its own.
 pub(crate) struct Stopped {
     gate: PauseGate,
-    thread: Option<JoinHandle<Result<()>>>,
+    thread: Option<Working>,
 }
 
 impl Stopped {
     /// Lets it go on and waits for its end.
     pub(crate) fn goes_on(mut self) -> Result<()> {
         self.gate.resume();
-        let thread = self.thread.take().ok_or_else(|| Error::internal("an owner that has gone on already"))?;
-        thread.join().unwrap_or_else(|_| Err(Error::internal("the first owner panicked")))
+        self.thread.take().ok_or_else(|| Error::internal("an owner that has gone on already"))?.join()
     }
 }
 
@@ -57,13 +56,17 @@ impl World {
         let mut patience = LIVES;
         let mut stopped: Vec<(Stopped, usize)> = Vec::new();
         loop {
-            let faults = Faults::default();
-            let ended = match shots.iter().position(Shot::stops) {
-                // What comes after a stop comes to the second owner.
-                Some(at) => {
-                    let end = self.live_till_stopped(&faults, shots.get(..=at).unwrap_or_default())?;
-                    let meanwhile =
-                        if shots.get(at).is_some_and(|it| it.fault == Fault::Stop) { self.meanwhile } else { 0 };
+            let life = self.shared().lives;
+            let now = shots.iter().take_while(|it| it.life.is_none_or(|it| it <= life)).count();
+            // What comes after a stop comes to the second owner.
+            let stop = shots.iter().take(now).position(Shot::stops);
+            let armed = stop.map_or(now, |it| it + 1);
+            let faults = self.arms(armed, shots.len() - armed + stopped.len());
+            let own = shots.get(..armed).unwrap_or_default();
+            let ended = match stop.and_then(|it| shots.get(it)) {
+                Some(stop) => {
+                    let meanwhile = if stop.fault == Fault::Stop { self.meanwhile } else { 0 };
+                    let end = self.live_till_stopped(&faults, own)?;
                     shots.drain(..faults.acted().min(shots.len()));
                     match end {
                         End::Over(ended) => ended,
@@ -76,14 +79,13 @@ impl World {
                     }
                 }
                 None => {
-                    shots.iter().for_each(|it| {
-                        it.arm(&faults);
-                    });
+                    own.iter().for_each(|it| drop(it.arm(&faults)));
                     let ended = self.live_beside(&faults, &mut stopped).await;
                     shots.drain(..faults.acted().min(shots.len()));
                     ended
                 }
             };
+            self.saw(life, &faults);
             if let Err(e) = &ended {
                 self.tell(|| format!("it ends with: {e}"));
             }
@@ -97,6 +99,9 @@ impl World {
                 Err(_) => {}
             }
             self.next_life().await?;
+            if shots.is_empty() && stopped.is_empty() && self.died().await? {
+                break;
+            }
         }
         self.go_on(&mut stopped)?;
         self.acted.store(shots.is_empty(), Ordering::Relaxed);
@@ -143,11 +148,14 @@ impl World {
     /// Lets old owners go on. They find that they are fenced, or nothing to do, or not what they need any more; what counts
     /// is that nothing of it is seen.
     fn go_on(&self, stopped: &mut Vec<(Stopped, usize)>) -> Result<()> {
+        let still = stopped.len();
         for (one, _) in stopped.drain(..) {
             self.tell(|| "the one that stood still goes on".to_owned());
             let ended = one.goes_on();
             self.tell(|| format!("it ends with: {}", ended.map_or_else(|e| e.to_string(), |()| "nothing".to_owned())));
         }
+        let mut shared = self.shared();
+        shared.to_come = shared.to_come.saturating_sub(still);
         Ok(())
     }
 
@@ -157,20 +165,17 @@ impl World {
         let gate = gates.into_iter().next().unwrap_or_default();
         let (world, faults, own) = (self.clone(), faults.clone(), gate.clone());
         let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
-            let ended = runtime.map_err(|e| Error::internal("no runtime").because(e)).and_then(|it| {
+            let ended = runtime(&world.setup).and_then(|it| {
                 // Whoever was stopped and goes on gets no more rows: the second owner gets them.
                 it.block_on(world.live(&faults, || !own.is_over()))
             });
             own.resume();
             ended
         };
-        let thread = std::thread::Builder::new().spawn(run);
-        let thread = thread.map_err(|e| Error::internal("no thread").because(e))?;
+        let thread = threads::work(run)?;
         if gate.reached() {
             return Ok(End::Stopped(Stopped { gate, thread: Some(thread) }));
         }
-        let ended = thread.join().unwrap_or_else(|_| Err(Error::internal("a life panicked")));
-        Ok(End::Over(ended))
+        Ok(End::Over(thread.join()))
     }
 }
