@@ -3,7 +3,7 @@
 # outside readers. Everything lands in one cache folder; a second call does nothing.
 set -euo pipefail
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
-SPARK=4.2.0
+SPARK=4.2.0 DELTA=4.4.0
 PACKAGES="duckdb==1.4.* deltalake==1.* pyarrow==22.* pytz confluent-kafka==2.* moto[server]==5.*"
 mkdir -p "$CACHE"
 
@@ -29,4 +29,10 @@ if [ ! -f "$CACHE/venv-spark/$SPARK" ]; then
     python3 -m venv "$CACHE/venv-spark"
     "$CACHE/venv-spark/bin/pip" install -q "pyspark==$SPARK"
     touch "$CACHE/venv-spark/$SPARK"
+fi
+
+if [ ! -f "$CACHE/jars-spark-$SPARK/.done" ]; then
+    mvn -B -q -f "$(dirname "$0")/bench/pom.xml" "-Dspark.version=$SPARK" "-Ddelta.version=$DELTA" \
+        dependency:copy-dependencies -DincludeScope=runtime "-DoutputDirectory=$CACHE/jars-spark-$SPARK"
+    touch "$CACHE/jars-spark-$SPARK/.done"
 fi

@@ -14,10 +14,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tidegate_api::{Registry, Settings};
+use tidegate_epoch::SinkMode;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{self, Defaults, Problem};
 use crate::screen::Screen;
+use crate::spark::Pending;
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -48,7 +50,7 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
-    /// Look at a checkpoint, or go back in it
+    /// Look at a checkpoint, go back in it, or begin one where another program stopped
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
     /// List what can be named in connector.class, with all keys
@@ -96,6 +98,64 @@ enum CheckpointCommand {
     Show(LookArgs),
     /// Say what is wrong with it: missing, damaged and foreign files; code 1 if there is any
     Verify(LookArgs),
+    /// Go back to an earlier epoch: the next run goes on from there. The query must not run
+    Rewind(RewindArgs),
+    /// Begin where a query of Spark Structured Streaming stopped: takes over positions and watermark
+    Import(ImportArgs),
+}
+
+/// One pipeline file, whose checkpoint is changed.
+#[derive(Args)]
+struct OneFileArgs {
+    /// A pipeline file: .yaml, .json or .toml
+    file: PathBuf,
+    /// Set a key of the file
+    #[arg(long, value_name = "KEY=VALUE", value_parser = config::parse_assignment)]
+    set: Vec<(String, String)>,
+    /// Where checkpoints lie when a file names none (default: data)
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Say what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct RewindArgs {
+    #[command(flatten)]
+    file: OneFileArgs,
+    /// The epoch to go back to; 'checkpoint show' lists those that can be
+    #[arg(long, value_name = "EPOCH")]
+    to: u64,
+    /// What becomes of rows that sinks got since: keep (they stay, and do not come again), or replay (they are taken back
+    /// where a sink can, and come again)
+    #[arg(long, value_name = "keep|replay")]
+    sinks: SinkMode,
+    /// Take the checkpoint from its owner, which is dead or will never be heard of again
+    #[arg(long)]
+    take_over: bool,
+    /// If the checkpoint is a copy, make it a new query: its sinks see a new writer
+    #[arg(long)]
+    adopt: bool,
+}
+
+#[derive(Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    file: OneFileArgs,
+    /// The checkpointLocation of a query of Spark, which must not run any more
+    #[arg(long, value_name = "FOLDER")]
+    from: PathBuf,
+    /// What to do with an epoch that Spark began and did not commit
+    #[arg(long)]
+    pending: Option<Pending>,
+    /// Which source of the file goes on from which of Spark's: its number in Spark's query, or its name there; 'new' for
+    /// a source that Spark did not have. Needless with one source on each side
+    #[arg(long = "source", value_name = "NAME=NUMBER", value_parser = config::parse_assignment)]
+    sources: Vec<(String, String)>,
+    /// Begin with empty state: what Spark's operators, or this query's, would have kept of rows read so far is lost
+    #[arg(long)]
+    without_state: bool,
 }
 
 /// A checkpoint to be looked at; it may be in use.
@@ -173,6 +233,12 @@ fn start_logs(asked: Option<&str>, screen: &Screen) -> Result<(), String> {
     let logs =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(screen.clone()).with_ansi(screen.is_live());
     logs.try_init().map_err(|e| format!("logs can't be written: {e}"))
+}
+
+impl OneFileArgs {
+    fn files(&self) -> FileArgs {
+        FileArgs { files: vec![self.file.clone()], set: self.set.clone(), data_dir: self.data_dir.clone() }
+    }
 }
 
 impl FileArgs {

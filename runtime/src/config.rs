@@ -9,6 +9,7 @@
 //! ```
 
 mod document;
+mod errors;
 mod flat;
 mod options;
 mod parts;

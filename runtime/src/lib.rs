@@ -7,6 +7,7 @@ mod progress;
 mod registry;
 pub mod scenario;
 mod screen;
+mod spark;
 mod supervisor;
 
 pub use cli::run;

@@ -61,6 +61,11 @@ impl Threads {
         self.io.block_on(self.cpu.spawn(work)).map_err(broke_off)
     }
 
+    /// Where network and disk have their threads.
+    pub(crate) fn io(&self) -> Handle {
+        self.io.handle().clone()
+    }
+
     /// Runs all jobs to their end.
     ///
     /// # Errors
@@ -106,18 +111,27 @@ async fn supervise(jobs: Vec<Job>, style: Style, screen: &Screen, cpu: &Handle) 
     failure.map_or(Ok(()), Err)
 }
 
-async fn run_one(job: Job, style: Style, screen: Screen, io: Handle, stop: StopSignal) -> Result<()> {
-    let cancel = CancellationToken::new();
-    // What the connectors have started ends with the query, however that ends.
-    let _ends_with_the_query = cancel.clone().drop_guard();
-    let environment = Environment {
+/// What a query of this process runs in.
+///
+/// # Errors
+/// `Config` if the environment sets the clock wrongly.
+pub(crate) fn environment(io: Handle, cancel: CancellationToken) -> Result<Environment> {
+    Ok(Environment {
         clock: clock()?,
         io,
         memory: MemoryBudget::new(MEMORY_BYTES),
         cancel,
-        listeners: progress::listener(style, &job.name, &screen).into_iter().collect(),
+        listeners: Vec::new(),
         faults: Faults::default(),
-    };
+    })
+}
+
+async fn run_one(job: Job, style: Style, screen: Screen, io: Handle, stop: StopSignal) -> Result<()> {
+    let cancel = CancellationToken::new();
+    // What the connectors have started ends with the query, however that ends.
+    let _ends_with_the_query = cancel.clone().drop_guard();
+    let listeners = progress::listener(style, &job.name, &screen).into_iter().collect();
+    let environment = Environment { listeners, ..environment(io, cancel)? };
     let run = async {
         let mut query = tokio::select! {
             biased;

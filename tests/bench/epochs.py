@@ -26,6 +26,8 @@ import tempfile
 import time
 import urllib.parse
 
+import harness
+
 cli = argparse.ArgumentParser()
 cli.add_argument("what", choices=["empty", "staging", "puts"])
 cli.add_argument("--bin", required=True)
@@ -38,74 +40,30 @@ cli.add_argument("--pairs", type=int, default=7)
 cli.add_argument("--rows", type=int, default=50_000)
 cli = cli.parse_args()
 
-EMPTY = """name: empty
-checkpoint.location: {folder}/checkpoint
-sources:
-  lines: {{ connector.class: socket, host: 127.0.0.1, port: {port} }}
-views:
-  ticks:
-    sql: SELECT CAST(value AS TIMESTAMP) AS ts FROM lines
-    watermark: {{ column: ts, delay: 0 seconds }}
-sinks:
-  screen:
-    connector.class: console
-    sql: SELECT window.start AS start, count(*) AS n FROM ticks GROUP BY window(ts, '1 second')
-    output.mode: append
-"""
-
-STAGING = """name: staging
-checkpoint.location: {checkpoint}
-trigger: available-now
-max.rows.per.epoch: {rows}
-stage.outputs: {stage}
-sources:
-  clicks:
-    connector.class: kafka
-    kafka.bootstrap.servers: {servers}
-    topics: {topic}
-    starting.offsets: earliest
-    value.format: json
-    schema: event_id STRING, user_id BIGINT, page STRING, action STRING, amount DOUBLE, ts TIMESTAMP, agent STRING
-    watermark: {{ column: ts, delay: 10 minutes }}
-sinks:
-  table:
-    connector.class: delta
-    path: {folder}/table
-    sql: |
-      SELECT window.start AS start, window.end AS end, page, count(*) AS views, count(user_id) AS users
-      FROM clicks GROUP BY window(ts, '5 minutes'), page
-  copy:
-    connector.class: delta
-    path: {folder}/copy
-    sql: SELECT event_id, user_id, page, amount, ts FROM clicks WHERE action = 'click'
-"""
+EMPTY = {
+    "views": {"ticks": {"sql": "SELECT CAST(value AS TIMESTAMP) AS ts FROM clicks", "watermark": {"column": "ts", "delay": "0 seconds"}}}
+}
+SCREEN = {
+    "connector.class": "console",
+    "sql": "SELECT window.start AS start, count(*) AS n FROM ticks GROUP BY window(ts, '1 second')",
+    "output.mode": "append",
+}
 
 
-def run(text, folder):
-    """The progress objects of one run to its end, and its CPU seconds."""
-    pipeline = f"{folder}/pipeline.yaml"
-    with open(pipeline, "w") as out:
-        out.write(text)
-    with open(f"{folder}/log", "w") as log:
-        command = [cli.bin, "run", pipeline, "--progress", "json"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
-        _, status, used = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"failed: {open(f'{folder}/log').read()[-2000:]}")
-    return [json.loads(it) for it in open(f"{folder}/log") if it.startswith("{")], used.ru_utime + used.ru_stime
-
-
-def shown(name, values, unit):
-    values = sorted(values)
-    at = lambda share: values[min(len(values) - 1, int(len(values) * share))]
-    return f"{name}: median {at(0.5):,.0f} {unit}, 90 % {at(0.9):,.0f}, 99 % {at(0.99):,.0f}, largest {values[-1]:,.0f}"
+def staged(folder, stage, **keys):
+    """The click job with two Delta sinks: its progress objects and CPU seconds."""
+    sinks = {"table": harness.delta_sink(folder, harness.TUMBLING), "copy": harness.delta_sink(folder, harness.FILTER, "copy")}
+    source = harness.kafka_source(cli.servers, cli.topic)
+    keys |= {"trigger": "available-now", "max_rows_per_epoch": cli.rows, "stage_outputs": stage}
+    path = harness.pipeline(folder, source, sinks, **keys)
+    took = harness.timed([cli.bin, "run", path, "--progress", "json"], f"{folder}/log")
+    return harness.progress(f"{folder}/log"), took["cpu_s"]
 
 
 def empty(folder):
     server = socket.create_server(("127.0.0.1", 0))
-    pipeline = f"{folder}/pipeline.yaml"
-    with open(pipeline, "w") as out:
-        out.write(EMPTY.format(folder=folder, port=server.getsockname()[1]))
+    source = {"connector.class": "socket", "host": "127.0.0.1", "port": server.getsockname()[1]}
+    pipeline = harness.pipeline(folder, source, SCREEN, **EMPTY)
     command = [cli.bin, "run", pipeline, "--progress", "json"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peer, _ = server.accept()
@@ -122,13 +80,12 @@ def empty(folder):
                 break
         if second > 1:
             costs.append(told["stateOperators"][0]["customMetrics"])
-    process.terminate()
-    process.wait()
+    harness.stop(process)
     engine = [it["epochTimeUs"] - it["fsyncTimeUs"] for it in costs]
     print(f"{len(costs)} epochs without data, one stateful operator, local disk")
-    print(shown("engine time (fsyncs left out)", engine, "us"))
-    print(shown("time in fsync", [it["fsyncTimeUs"] for it in costs], "us"))
-    print(shown("fsyncs", [it["fsyncs"] for it in costs], "an epoch"))
+    print(harness.shown("engine time (fsyncs left out)", engine, "us"))
+    print(harness.shown("time in fsync", [it["fsyncTimeUs"] for it in costs], "us"))
+    print(harness.shown("fsyncs", [it["fsyncs"] for it in costs], "an epoch"))
     return statistics.median(engine) < 1000
 
 
@@ -138,13 +95,12 @@ def staging(folder):
         for stage in ("true", "false") if pair % 2 == 0 else ("false", "true"):
             shutil.rmtree(folder)
             os.makedirs(folder)
-            text = STAGING.format(folder=folder, checkpoint=f"{folder}/checkpoint", rows=cli.rows, stage=stage, servers=cli.servers, topic=cli.topic)
-            objects, cpu = run(text, folder)
+            objects, cpu = staged(folder, stage == "true")
             rows, ms = sum(it["numInputRows"] for it in objects), sum(it["batchDuration"] for it in objects)
             if rows != cli.events:
                 sys.exit(f"read {rows} of {cli.events} events")
             rates[stage].append(rows / ms * 1000)
-            print(json.dumps({"stage.outputs": stage, "epochs": len(objects), "rows_per_s": round(rows / ms * 1000), "cpu_s": round(cpu, 2)}), flush=True)
+            print(json.dumps({"stage.outputs": stage, "epochs": len(objects), "rows_per_s": round(rows / ms * 1000), "cpu_s": cpu}), flush=True)
         ratios.append(rates["true"][-1] / rates["false"][-1])
     cost = (1 - statistics.median(ratios)) * 100
     print(f"{cli.events} events, two Delta sinks, {cli.pairs} pairs of runs by turns, {cli.rows} rows an epoch")
@@ -156,8 +112,7 @@ def staging(folder):
 
 def puts(folder):
     checkpoint = f"s3://tidegate/puts-{os.getpid()}"
-    text = STAGING.format(folder=folder, checkpoint=checkpoint, rows=cli.rows, stage="true", servers=cli.servers, topic=cli.topic)
-    objects, _ = run(text, folder)
+    objects, _ = staged(folder, True, checkpoint_location=checkpoint)
     written = collections.Counter()
     for method, name in re.findall(r'"(PUT|POST) /tidegate/puts-%d/(\S*) HTTP' % os.getpid(), open(cli.log).read()):
         written[re.sub(r"[0-9][0-9.]*(?=/|$|\?)", "N", urllib.parse.unquote(name).split("?")[0])] += 1

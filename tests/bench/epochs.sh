@@ -7,13 +7,8 @@ cd "$(dirname "$0")/../.."
 EPOCHS=${1:-10000} EVENTS=${2:-2000000} PAIRS=${3:-7}
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
 tests/setup.sh
-profile="as TIDEGATE_BIN is"
-if [ -z "${TIDEGATE_BIN:-}" ]; then
-    cargo build --release
-    metadata=$(cargo metadata --format-version 1 --no-deps)
-    TIDEGATE_BIN=$(python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])' <<< "$metadata")/release/tidegate
-    profile=release
-fi
+. tests/bench/install.sh
+release_binary TIDEGATE_BIN tidegate
 FOLDER=$(mktemp -d)
 PORT=${TIDEGATE_BENCH_PORT:-$((20000 + RANDOM % 10000))}
 S3=$((PORT + 1))
@@ -22,7 +17,7 @@ bench() { "$CACHE/venv/bin/python" tests/bench/epochs.py "$1" --bin "$TIDEGATE_B
 failed=0
 out=$FOLDER/results
 {
-    echo "commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, profile: $profile, load before: $(cut -d' ' -f1 /proc/loadavg)"
+    echo "commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores, profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
     echo "command: tests/bench/epochs.sh $EPOCHS $EVENTS $PAIRS"
 } > "$out"
 bench empty --epochs "$EPOCHS" 2>&1 | tee -a "$out" || failed=1

@@ -1,30 +1,37 @@
 #!/usr/bin/env bash
-# The click job from Kafka on tidegate (release build) and on PySpark, one after the other over the same topic.
-#   tests/bench/run.sh [EVENTS [RUNS]]     3,000,000 events, 3 runs
-# TIDEGATE_BIN takes a binary that is there instead of building; TIDEGATE_BENCH_OUT names a file for the results.
+# The benchmarks; each starts a real Kafka, fills its topics, and prints JSON lines and a table.
+#   tests/bench/run.sh WHAT [OPTIONS]
+# compare   jobs A and B on tidegate, PySpark, Flink and in a plain loop: results compared, one-shot, start-up, warm
+# latency   Kafka to Kafka at 10,000 events a second; Kafka to Delta at 50,000: measured from outside
+# startup   exec() to the first version of a Delta table that holds rows
+# memory    the whole topic as one epoch: peak RSS
+# idle      CPU of a process that waits
+# soak      memory and CPU at 50,000 events a second, for as long as is wanted
+# `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
+# TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-EVENTS=${1:-3000000} RUNS=${2:-3}
+WHAT=${1:?see the first lines of $0}
+shift
 CACHE=${TIDEGATE_STAND_DIR:-$HOME/.cache/tidegate-stand}
-SPARK=4.2.0 DELTA=4.4.0
+. tests/bench/install.sh
 tests/setup.sh
-if [ ! -f "$CACHE/jars-spark-$SPARK/.done" ]; then
-    mvn -B -q -f tests/bench/pom.xml "-Dspark.version=$SPARK" "-Ddelta.version=$DELTA" dependency:copy-dependencies \
-        -DincludeScope=runtime "-DoutputDirectory=$CACHE/jars-spark-$SPARK"
-    touch "$CACHE/jars-spark-$SPARK/.done"
-fi
-if [ -z "${TIDEGATE_BIN:-}" ]; then
-    cargo build --release
-    metadata=$(cargo metadata --format-version 1 --no-deps)
-    TIDEGATE_BIN=$(python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])' <<< "$metadata")/release/tidegate
+python() { "$CACHE/venv/bin/python" "$@"; }
+[[ " $* " == *" --help "* ]] && { python "tests/bench/$WHAT.py" --help; exit; }
+
+release_binary TIDEGATE_BIN tidegate
+extra=()
+if [ "$WHAT" = compare ]; then
+    flink_jars
+    release_binary TIDEGATE_FLOOR examples/floor
+    extra=(--spark "$CACHE/venv-spark/bin/python" --flink "$FLINK_HOME" --floor "$TIDEGATE_FLOOR")
 fi
 FOLDER=$(mktemp -d)
-PORT=$((20000 + RANDOM % 10000))
-trap 'tests/stand/kafka.sh down $PORT "$FOLDER/kafka" > /dev/null; rm -rf "$FOLDER"' EXIT
-tests/stand/kafka.sh up "$PORT" "$FOLDER/kafka"
-INPUT=${TIDEGATE_BENCH_INPUT:-$CACHE/clicks-$EVENTS}
-[ -d "$INPUT" ] || { python3 examples/clicks/generate.py --events "$EVENTS" --seed 1 --files 4 --out "$INPUT.new" && mv "$INPUT.new" "$INPUT"; }
-"$CACHE/venv/bin/python" tests/bench/fill.py "127.0.0.1:$PORT" clicks "$INPUT"
-"$CACHE/venv/bin/python" tests/bench/bench.py --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --topic clicks \
-    --events "$EVENTS" --folder "$FOLDER" --jars "$CACHE/jars-spark-$SPARK" --spark "$CACHE/venv-spark/bin/python" \
-    --runs "$RUNS" ${TIDEGATE_BENCH_OUT:+--out "$TIDEGATE_BENCH_OUT"}
+PORT=${TIDEGATE_BENCH_PORT:-$((20000 + RANDOM % 10000))}
+BROKER=${TIDEGATE_BENCH_DIR:-$FOLDER/broker}
+trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER"' EXIT
+tests/stand/kafka.sh up "$PORT" "$BROKER" > /dev/null
+echo "tests/bench/run.sh $WHAT $*: commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
+    "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
+python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER/runs" --cache "$CACHE" \
+    "${extra[@]}" "$@"

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,9 +14,9 @@ use crate::stand;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Writes numbered rows into files; `tests/oracle/files.py` says which.
-fn numbers(folder: &Path, files: usize, rows_per_file: usize) -> usize {
+pub(crate) fn numbers(folder: &Path, files: Range<usize>, rows_per_file: usize) -> usize {
     fs::create_dir_all(folder).unwrap();
-    for file in 0..files {
+    for file in files.clone() {
         let mut text = String::new();
         for id in file * rows_per_file..(file + 1) * rows_per_file {
             let (second, milli) = (id % 60, id % 1000);
@@ -29,11 +30,11 @@ fn numbers(folder: &Path, files: usize, rows_per_file: usize) -> usize {
         }
         write(&folder.join(format!("{file:04}.json")), &text);
     }
-    files * rows_per_file
+    files.len() * rows_per_file
 }
 
 /// A pipeline file: numbered rows to these sinks, a file an epoch.
-fn pipeline(folder: &Path, name: &str, trigger: &str, sinks: &str) -> PathBuf {
+pub(crate) fn pipeline(folder: &Path, name: &str, trigger: &str, sinks: &str) -> PathBuf {
     let text = format!(
         "name: {name}
 checkpoint.location: {folder}/checkpoint-{name}
@@ -54,7 +55,7 @@ sinks:
     path
 }
 
-fn sink(name: &str, path: &Path, format: &str, manifest: &str) -> String {
+pub(crate) fn sink(name: &str, path: &Path, format: &str, manifest: &str) -> String {
     format!(
         "  {name}: {{ connector.class: file, path: {}, format: {format}, manifest.format: {manifest}, from: numbers }}\n",
         path.display()
@@ -65,7 +66,7 @@ fn run(pipeline: &Path) -> Finished {
     finish(tidegate(&["run", &pipeline.display().to_string()]), LIMIT)
 }
 
-fn check(folder: &Path, format: &str, manifest: &str, rows: usize) {
+pub(crate) fn check(folder: &Path, format: &str, manifest: &str, rows: usize) {
     let folder = folder.display().to_string();
     println!("{}", python("tests/oracle/files.py", &[&folder, format, manifest, &rows.to_string()]).trim());
 }
@@ -108,7 +109,7 @@ fn plant(folder: &Path, extension: &str) -> PathBuf {
 fn files_survive_sigkill_and_spark_reads_each_row_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let rows = numbers(&at.join("input"), 80, 500);
+    let rows = numbers(&at.join("input"), 0..80, 500);
     let seed = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(20_261_121_u64);
     println!("seed {seed}");
     let mut spark_arguments = vec![rows.to_string()];
@@ -150,7 +151,7 @@ fn files_survive_sigkill_and_spark_reads_each_row_once() {
 fn two_folders_in_one_query_get_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let rows = numbers(&at.join("input"), 25, 200);
+    let rows = numbers(&at.join("input"), 0..25, 200);
     let (left, right) = (at.join("left"), at.join("right"));
     let sinks = sink("left", &left, "parquet", "tidegate") + &sink("right", &right, "json", "spark");
     let checkpoint = at.join("checkpoint-both");
@@ -178,7 +179,7 @@ fn on_small_disk(at: &Path, script: &str) -> Finished {
 fn a_full_disk_stops_the_query_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let rows = numbers(&at.join("input"), 6, 4000);
+    let rows = numbers(&at.join("input"), 0..6, 4000);
     pipeline(at, "full", "trigger: available-now", &sink("out", &at.join("disk/table"), "json", "spark"));
     let script = "mount -t tmpfs -o size=700k tmpfs $DISK
         if $TIDEGATE run $AT/full.yaml; then echo 'it had room'; exit 9; fi
@@ -196,7 +197,7 @@ fn a_full_disk_stops_the_query_and_loses_nothing() {
 fn a_read_only_disk_stops_the_query_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    numbers(&at.join("input"), 3, 100);
+    numbers(&at.join("input"), 0..3, 100);
     pipeline(at, "shut", "trigger: available-now", &sink("out", &at.join("disk/table"), "parquet", "spark"));
     let script = "mount -t tmpfs tmpfs $DISK
         $TIDEGATE run $AT/shut.yaml

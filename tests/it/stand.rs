@@ -20,6 +20,15 @@ pub(crate) fn python() -> PathBuf {
     python
 }
 
+/// The Python of `tests/setup.sh` that has Spark, and the folder of the jars that it needs for Kafka and Delta.
+pub(crate) fn spark() -> (PathBuf, PathBuf) {
+    let (python, jars) = (cache().join("venv-spark/bin/python"), cache().join("jars-spark-4.2.0"));
+    for path in [&python, &jars.join(".done")] {
+        assert!(path.exists(), "{} is missing: run tests/setup.sh", path.display());
+    }
+    (python, jars)
+}
+
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port()
 }

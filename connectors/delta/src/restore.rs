@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tidegate_api::{Error, Result};
 
-use crate::commit::{self, Put, TableLog};
+use crate::commit::{self, Head, Put, TableLog};
 use crate::entry::{self, RestoreHeader};
 use crate::sink::{Opened, SinkParts};
 
@@ -28,23 +28,14 @@ pub(crate) async fn restore(parts: &SinkParts, opened: &Opened, through: Option<
     for _ in 0..ROUNDS {
         commit::catch_up(&opened.log, &mut known.head, &opened.app_id).await?;
         let newest = known.head.version;
-        let properties = opened.log.shape(newest).await?.properties;
-        if properties.get("delta.appendOnly").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+        let now_ms = parts.ctx.clock.now_ms();
+        let Some((history, plan)) = look(opened, &known.head, through, now_ms).await? else {
             tracing::warn!("the table is append-only: what was committed after the epoch stays");
             return Ok(false);
-        }
-        let later = known.head.held.as_ref().is_some_and(|held| through.is_none_or(|it| held.epoch > it));
-        let history = match later {
-            true => History::read(&opened.log, newest, &opened.app_id, through).await?,
-            false => History::none(newest),
         };
-        let now_ms = parts.ctx.clock.now_ms();
-        let plan = history.plan(through, now_ms)?;
         let mut done = history.fenced && plan.is_empty();
         if !done {
-            let mut adds = plan.adds;
-            adds.extend(parts.store.files_at(&parts.ctx.io, history.base, plan.lost).await?);
-            parts.store.check_files(adds.iter().filter_map(path_of)).await?;
+            let adds = added_again(parts, &history, plan.adds, plan.lost).await?;
             let header =
                 RestoreHeader { app_id: &opened.app_id, through, version: history.base, read_version: newest, now_ms };
             match opened.log.put(newest + 1, entry::restore(&header, &adds, &plan.removes)).await {
@@ -65,6 +56,44 @@ pub(crate) async fn restore(parts: &SinkParts, opened: &Opened, through: Option<
         }
     }
     Err(failed)
+}
+
+/// Looks whether `restore` would work, and changes nothing.
+pub(crate) async fn check(parts: &SinkParts, opened: &Opened, through: Option<u64>) -> Result<()> {
+    let mut known = opened.head.lock().await;
+    commit::catch_up(&opened.log, &mut known.head, &opened.app_id).await?;
+    if let Some((history, plan)) = look(opened, &known.head, through, parts.ctx.clock.now_ms()).await? {
+        added_again(parts, &history, plan.adds, plan.lost).await?;
+    }
+    Ok(())
+}
+
+/// What there is to take back, and how; nothing if the table forbids to remove anything.
+async fn look(opened: &Opened, head: &Head, through: Option<u64>, now_ms: i64) -> Result<Option<(History, Plan)>> {
+    let newest = head.version;
+    let properties = opened.log.shape(newest).await?.properties;
+    if properties.get("delta.appendOnly").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let later = head.held.as_ref().is_some_and(|held| through.is_none_or(|it| held.epoch > it));
+    let history = match later {
+        true => History::read(&opened.log, newest, &opened.app_id, through).await?,
+        false => History::none(newest),
+    };
+    let plan = history.plan(through, now_ms)?;
+    Ok(Some((history, plan)))
+}
+
+/// The files that come back into the table; all of them must still be there.
+async fn added_again(
+    parts: &SinkParts,
+    history: &History,
+    mut adds: Vec<Value>,
+    lost: BTreeSet<String>,
+) -> Result<Vec<Value>> {
+    adds.extend(parts.store.files_at(&parts.ctx.io, history.base, lost).await?);
+    parts.store.check_files(adds.iter().filter_map(path_of)).await?;
+    Ok(adds)
 }
 
 /// The commits after the last one that stays.

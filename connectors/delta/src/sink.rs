@@ -241,6 +241,10 @@ impl Sink for DeltaSink {
         self.parts.store.remove(paths).await.map_err(|e| self.named(e))
     }
 
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        crate::restore::check(&self.parts, self.opened()?, through).await.map_err(|e| self.named(e))
+    }
+
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         crate::restore::restore(&self.parts, self.opened()?, through).await.map_err(|e| self.named(e))
     }

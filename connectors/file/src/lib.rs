@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod import;
 mod lines;
 mod listing;
 mod log;

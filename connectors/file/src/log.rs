@@ -121,14 +121,38 @@ impl FileLog {
     }
 }
 
+/// A log of these lines up to entry `last` as this one writes it: another program may compact at other numbers.
+///
+/// # Errors
+/// `Config` if a line is of no entry up to `last`.
+pub(crate) fn written_anew(lines: &[LogLine], last: i64) -> Result<Vec<(String, Vec<u8>)>> {
+    if let Some(line) = lines.iter().find(|it| !(0..=last).contains(&it.entry)) {
+        let (path, entry) = (&line.path, line.entry);
+        return Err(Error::config(format!("file log: '{path}' is of entry {entry}, the log ends at {last}")));
+    }
+    let compact = (last + 1) / COMPACT_EACH * COMPACT_EACH - 1;
+    let below = (compact >= 0).then(|| (compact_key(compact), 0..=compact));
+    let entries = below.into_iter().chain((compact + 1..=last).map(|n| (n.to_string(), n..=n)));
+    let written = entries.map(|(key, numbers)| {
+        let mut text = HEADER.to_owned();
+        for line in lines.iter().filter(|it| numbers.contains(&it.entry)) {
+            push_line(&mut text, line)?;
+        }
+        Ok((key, text.into_bytes()))
+    });
+    written.collect()
+}
+
 fn compact_key(n: i64) -> String {
     format!("{n}.compact")
 }
 
 /// The numbers of the plain and of the compact entries.
 fn numbers(keys: &[String]) -> (BTreeSet<i64>, BTreeSet<i64>) {
-    let plain = keys.iter().filter_map(|key| key.parse().ok());
-    let compact = keys.iter().filter_map(|key| key.strip_suffix(".compact")?.parse().ok());
+    // Other names are not ours; numbers beyond these would not be counted on from.
+    let number = |key: &str| key.parse::<u32>().ok().map(i64::from);
+    let plain = keys.iter().filter_map(|key| number(key));
+    let compact = keys.iter().filter_map(|key| number(key.strip_suffix(".compact")?));
     (plain.collect(), compact.collect())
 }
 

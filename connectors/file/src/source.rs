@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use url::Url;
 
 use crate::config::{FileConfig, FileFormat};
+use crate::import;
 use crate::lines::{Lines, schema};
 use crate::listing::{self, Found};
 use crate::log::{FileLog, LogLine};
@@ -46,10 +47,12 @@ impl SourceConnector for File {
         (config.format != Some(FileFormat::Text)).then_some("json")
     }
 
+    async fn import(config: FileConfig, found: &SparkPosition) -> Result<Option<Imported<FileOffset>>> {
+        import::import(&config, found).await.map(Some)
+    }
+
     async fn build(config: FileConfig, ctx: &ConnectorContext) -> Result<FileSource> {
-        let folder = std::path::absolute(&ctx.data_dir)
-            .map_err(|e| Error::config(format!("data folder {}", ctx.data_dir.display())).because(e))?;
-        let pattern = Arc::new(PathPattern::new(&folder, &config.path));
+        let pattern = Arc::new(pattern_of(&config, &ctx.data_dir)?);
         let checked = pattern.clone();
         blocking(&ctx.io, move || listing::check(&checked)).await?;
         let (log, lines) = FileLog::open(ctx.log.clone()).await?;
@@ -75,6 +78,13 @@ impl SourceConnector for File {
             io: ctx.io.clone(),
         })
     }
+}
+
+/// The files that the settings name.
+pub(crate) fn pattern_of(config: &FileConfig, data_dir: &Path) -> Result<PathPattern> {
+    let folder = std::path::absolute(data_dir)
+        .map_err(|e| Error::config(format!("data folder {}", data_dir.display())).because(e))?;
+    Ok(PathPattern::new(&folder, &config.path))
 }
 
 /// As set; absent: JSON where columns are declared.
@@ -303,7 +313,7 @@ fn size_of(file: &LoggedFile) -> u64 {
     file.size.or_else(|| Some(std::fs::metadata(&file.path).ok()?.len())).unwrap_or(0)
 }
 
-fn path_of(line: &LogLine) -> Result<PathBuf> {
+pub(crate) fn path_of(line: &LogLine) -> Result<PathBuf> {
     let path = Url::parse(&line.path).ok().and_then(|it| it.to_file_path().ok());
     path.ok_or_else(|| Error::config(format!("file log: '{}' in entry {} is not a local file", line.path, line.entry)))
 }

@@ -242,6 +242,10 @@ impl SinkWriter for TopicWriter {
         Ok(rejected)
     }
 
+    fn is_shown(&self) -> bool {
+        self.ticket == Ticket::Committed
+    }
+
     async fn prepare(self) -> Result<TopicPart> {
         let Ticket::Transaction(serial) = self.ticket else { return Ok(TopicPart { transaction: None, rows: 0 }) };
         self.thread.call(move |link| link.flush(serial)).await?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
 use tidegate_api::{
-    BatchStream, Bound, Clock, ConfigIssue, ConnectorContext, Error, MetadataLog, OffsetRange, PartitionId, Payload,
-    Planned, ReadLimit, Replay, Result, ScanRequest, Source, SourceConnector, Split,
+    BatchStream, Bound, Clock, ConfigIssue, ConnectorContext, Error, Imported, MetadataLog, OffsetRange, PartitionId,
+    Payload, Planned, ReadLimit, Replay, Result, ScanRequest, Source, SourceConnector, SparkPosition, Split,
 };
 use tidegate_kafka_ffi::{Column, Limits};
 use tokio::runtime::Handle;
@@ -70,6 +70,10 @@ impl SourceConnector for Kafka {
 
     fn payload(config: &KafkaConfig, _declared: Option<&SchemaRef>) -> Option<Payload> {
         Some(Payload::Records(schema(&available(config))))
+    }
+
+    async fn import(_config: KafkaConfig, found: &SparkPosition) -> Result<Option<Imported<KafkaOffset>>> {
+        start::import(found).await
     }
 
     async fn build(config: KafkaConfig, ctx: &ConnectorContext) -> Result<KafkaSource> {

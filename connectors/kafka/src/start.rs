@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_api::{Error, MetadataLog, PartitionId, Result};
+use tidegate_api::{Error, Imported, MetadataLog, PartitionId, Result, SparkPosition};
 
 use crate::cluster::Mark;
 use crate::offset::{KafkaOffset, StartAt, StartingOffsets};
@@ -26,6 +26,23 @@ pub(crate) async fn remember(log: &dyn MetadataLog, offset: KafkaOffset) -> Resu
     }
     let gone = || Error::internal("the initial offsets of a kafka source were there and are gone");
     remembered(log).await?.ok_or_else(gone)
+}
+
+/// Where Spark's source stands; before its first epoch where it said that it would begin.
+pub(crate) async fn import(found: &SparkPosition) -> Result<Option<Imported<KafkaOffset>>> {
+    let offset = match &found.offset {
+        Some(text) => {
+            let wrong = "is not the position of a kafka source, expected JSON such as {\"topic\":{\"0\":23}}";
+            let wrong = || Error::config(format!("'{text}' {wrong}"));
+            let offset: KafkaOffset = serde_json::from_str(text).map_err(|e| wrong().because(e))?;
+            if offset.iter().any(|(_, it)| it < 0) {
+                return Err(wrong().because(Error::config("found an offset below 0")));
+            }
+            Some(offset)
+        }
+        None => remembered(&*found.log).await?,
+    };
+    Ok(offset.map(|offset| Imported { offset, log: Vec::new() }))
 }
 
 fn decode(bytes: &[u8]) -> Result<KafkaOffset> {

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::batch_sink::BatchSink;
 use crate::clock::Clock;
 use crate::config::{ConfigDef, ConfigIssue};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::import::{Imported, SparkPosition};
 use crate::sink::{Guarantee, QueryId, Sink, SinkSpec};
 use crate::source::{Payload, Replay, Source};
 
@@ -220,6 +221,19 @@ pub trait SourceConnector: Send + Sync + 'static {
     fn value_format(config: &Self::Config) -> Option<&'static str> {
         let _ = config;
         None
+    }
+
+    /// Reads where Spark's source of this kind stands, for `tidegate checkpoint import`. Nothing: Spark has not settled
+    /// where it begins, so it begins as a new one. The default knows no source of Spark's that is alike.
+    ///
+    /// # Errors
+    /// `Config` if that can't be read, naming what was found.
+    async fn import(
+        config: Self::Config,
+        found: &SparkPosition,
+    ) -> Result<Option<Imported<<Self::Source as Source>::Offset>>> {
+        let _ = (config, found);
+        Err(Error::config(format!("a source of kind '{}' can't go on from a position of Spark's", Self::NAME)))
     }
 
     /// Builds the source. I/O yes, spawning no.

@@ -105,6 +105,10 @@ pub trait DynSink: Send + Sync + 'static {
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<Box<dyn DynWriter>>;
     async fn commit(&self, epoch: &Epoch, parts: Vec<Value>, positions: &[SourcePosition]) -> Result<CommitOutcome>;
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()>;
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        let _ = through;
+        Ok(())
+    }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool>;
     async fn maintain(&self, budget: Duration) -> Result<()>;
     fn describe(&self) -> String;
@@ -115,6 +119,9 @@ pub trait DynSink: Send + Sync + 'static {
 #[expect(missing_docs, reason = "each method is the one of the same name in SinkWriter")]
 pub trait DynWriter: Send + 'static {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>>;
+    fn is_shown(&self) -> bool {
+        false
+    }
     async fn prepare(self: Box<Self>) -> Result<Value>;
 }
 
@@ -125,6 +132,9 @@ where
 {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
         SinkWriter::write(self, batch).await
+    }
+    fn is_shown(&self) -> bool {
+        SinkWriter::is_shown(self)
     }
     async fn prepare(self: Box<Self>) -> Result<Value> {
         erased(&SinkWriter::prepare(*self).await?)
@@ -158,6 +168,9 @@ impl<S: Sink> DynSink for S {
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
         let parts = parts.iter().map(typed).collect::<Result<_>>()?;
         Sink::abort(self, epoch, parts).await
+    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        Sink::check_restore(self, through).await
     }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         Sink::restore(self, through).await

@@ -9,6 +9,7 @@ pub mod connector;
 pub mod erased;
 pub mod error;
 pub mod fault;
+pub mod import;
 pub mod offset;
 pub mod predicate;
 pub mod registry;
@@ -29,6 +30,7 @@ pub use connector::{
 };
 pub use erased::{DynSink, DynSource, DynWriter};
 pub use error::{Error, ErrorKind, Result};
+pub use import::{Imported, SparkPosition};
 pub use offset::{Offset, OffsetJson, OffsetRange, PartitionId, Split};
 pub use predicate::{Comparison, Predicate};
 pub use registry::Registry;
@@ -45,10 +47,10 @@ pub mod prelude {
     pub use crate::{
         AttemptId, BatchSink, BatchSinkConnector, BatchStream, Bound, Changes, Clock, CommitOutcome, Comparison,
         ConfigDef, ConfigIssue, ConfigKey, ConfigValue, ConnectorContext, Epoch, EpochRows, Error, ErrorKind,
-        FieldPath, Guarantee, Importance, Lookup, MemoryBudget, MetadataLog, Offset, OffsetJson, OffsetRange,
+        FieldPath, Guarantee, Importance, Imported, Lookup, MemoryBudget, MetadataLog, Offset, OffsetJson, OffsetRange,
         OutputMode, Ownership, PartitionId, PassThrough, Payload, Planned, Predicate, QueryId, ReadLimit, RecordBatch,
         Registry, Rejected, Replay, Result, ScanRequest, Schema, SchemaRef, Secret, Settings, Sink, SinkConnector,
-        SinkSpec, SinkWriter, Source, SourceConnector, SourcePosition, Split, Staging, SystemClock, Table,
-        TableVersion, WriterId, async_trait, foreach_batch,
+        SinkSpec, SinkWriter, Source, SourceConnector, SourcePosition, SparkPosition, Split, Staging, SystemClock,
+        Table, TableVersion, WriterId, async_trait, foreach_batch,
     };
 }

@@ -16,6 +16,8 @@ use crate::config::{ConfigDef, ConfigIssue, ConfigKey, Settings, nearest};
 use crate::connector::{BatchSinkConnector, ConnectorContext, SinkConnector, SourceConnector};
 use crate::erased::{DynSink, DynSource};
 use crate::error::{Error, Result};
+use crate::import::{Imported, SparkPosition};
+use crate::offset::OffsetJson;
 use crate::sink::{Guarantee, SinkSpec};
 use crate::source::{Payload, Replay};
 
@@ -36,6 +38,11 @@ pub trait DynSourceConnector: Send + Sync {
     fn replay(&self, settings: &Settings) -> Replay {
         let _ = settings;
         Replay::Deterministic
+    }
+    /// Reads where Spark's source of this kind stands.
+    async fn import(&self, settings: &Settings, found: &SparkPosition) -> Result<Option<Imported>> {
+        let _ = (settings, found);
+        Err(Error::config(format!("a source of kind '{}' can't go on from a position of Spark's", self.name())))
     }
     /// Builds the source.
     async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>>;
@@ -184,6 +191,13 @@ impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
     }
     fn value_format(&self, settings: &Settings) -> Option<&'static str> {
         C::Config::parse(settings).ok().and_then(|config| C::value_format(&config))
+    }
+    async fn import(&self, settings: &Settings, found: &SparkPosition) -> Result<Option<Imported>> {
+        let config = checked(settings, C::validate)?;
+        let Some(Imported { offset, log }) = C::import(config, found).await? else { return Ok(None) };
+        let json = serde_json::to_value(&offset);
+        let json = json.map_err(|e| Error::internal("an offset can't be written as JSON").because(e))?;
+        Ok(Some(Imported { offset: OffsetJson(json), log }))
     }
     async fn build(&self, settings: &Settings, ctx: &ConnectorContext) -> Result<Box<dyn DynSource>> {
         let config = checked(settings, C::validate)?;

@@ -361,6 +361,16 @@ pub trait Sink: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Looks whether something stands in the way of `restore`, and changes nothing: asked before a query goes back, so that
+    /// it can be refused whole. Called after `open`. The default sees nothing.
+    ///
+    /// # Errors
+    /// `Config` if `restore` would fail for good, saying why.
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        let _ = through;
+        Ok(())
+    }
+
     /// Takes back what was committed after epoch `through` (nothing: all), for a query that goes back to it. False if the
     /// sink can't: then those rows stay, and come a second time. Called once, after `open`, while no epoch runs.
     ///
@@ -390,11 +400,18 @@ pub trait SinkWriter: Send + 'static {
     /// What `prepare` hands to `Sink::commit`.
     type Committable;
 
-    /// Takes rows. What it can't take it gives back.
+    /// Takes rows. What it can't take it gives back: the same rows whenever it is given the same.
     ///
     /// # Errors
-    /// `Data` if the whole batch is unusable, else as the outside system.
+    /// `Data` if the whole batch is unusable: then none of its rows was taken, and it may come again in pieces. Else as the
+    /// outside system.
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>>;
+
+    /// True if rows are dropped since the sink shows the epoch already. What it rejects now counts for nothing then, and
+    /// what it rejected when it took the epoch stands.
+    fn is_shown(&self) -> bool {
+        false
+    }
 
     /// Makes all rows durable, none visible. Consumes the writer: a write after it does not compile.
     ///

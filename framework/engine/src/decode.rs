@@ -6,8 +6,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_cast::cast;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use tidegate_api::{Error, Payload, Result};
-use tidegate_formats::json::{Decoder, JsonOptions, Mode};
+use tidegate_api::{Error, Payload, Rejected, Result};
+use tidegate_formats::json::{Decoded, Decoder, JsonOptions, Mode};
 
 use crate::spec::{SourceSpec, ValueFormat, ValueMode};
 
@@ -70,7 +70,7 @@ impl Decoding {
             ValueFormat::Json => Some(Decoder::new(used.clone(), self.json_options(used))?),
             ValueFormat::Raw | ValueFormat::Text => None,
         };
-        Ok(RowDecoder { json, schema: used.clone() })
+        Ok(RowDecoder { json, lists: self.mode == ValueMode::Fail, schema: used.clone() })
     }
 
     fn json_options(&self, used: &SchemaRef) -> JsonOptions {
@@ -93,10 +93,35 @@ fn nullable(schema: &SchemaRef) -> SchemaRef {
 /// Decodes the batches of one split.
 pub(crate) struct RowDecoder {
     json: Option<Decoder>,
+    /// Records that do not fit are errors.
+    lists: bool,
     schema: SchemaRef,
 }
 
+/// What could not be decoded of a batch.
+pub(crate) struct Undecoded {
+    /// The records, in a column `value`.
+    pub(crate) records: RecordBatch,
+    /// Which of them, and why.
+    pub(crate) rejected: Vec<Rejected>,
+}
+
 impl RowDecoder {
+    /// The rows of a batch; and what could not be decoded of it, where that is an error.
+    pub(crate) fn decode_rows(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, Option<Undecoded>)> {
+        let Some(json) = self.json.as_mut().filter(|_| self.lists) else { return Ok((self.decode(batch)?, None)) };
+        let value = value_of(batch)?;
+        let Decoded { batch: rows, rejected } = json.decode_rows(value.as_ref())?;
+        if rejected.is_empty() {
+            return Ok((rows, None));
+        }
+        let rejected: Vec<_> = rejected.into_iter().map(|it| Rejected { row: it.row, error: it.error }).collect();
+        let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8, true)]));
+        let records = RecordBatch::try_new(schema, vec![as_type(value, &DataType::Utf8)?]);
+        let records = records.map_err(|e| Error::internal("records that can't be decoded").because(e))?;
+        Ok((rows, Some(Undecoded { records, rejected })))
+    }
+
     pub(crate) fn decode(&mut self, batch: &RecordBatch) -> Result<RecordBatch> {
         let Some(json) = &mut self.json else { return self.plain(batch) };
         json.decode(value_of(batch)?.as_ref())

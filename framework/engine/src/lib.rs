@@ -14,6 +14,7 @@ mod statics;
 
 pub use plan::{Problem, QueryPlan, plan};
 pub use spec::{
-    QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode, ViewSpec, WatermarkSpec,
+    ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode,
+    ViewSpec, WatermarkSpec,
 };
 pub use start::Environment;

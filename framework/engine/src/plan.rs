@@ -14,12 +14,12 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
 use tidegate_api::{Changes, OutputMode, Payload, Registry, SinkSpec};
-use tidegate_epoch::{Trigger, WatermarkNode};
+use tidegate_epoch::{DEAD_LETTERS, Tolerance, Trigger, WatermarkNode, dead_letter_schema};
 use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
 
 use crate::decode::Decoding;
 use crate::exec::Runner;
-use crate::spec::{QuerySpec, SinkInput, SinkPart, SourceSpec};
+use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
 use cut::{Graph, GraphBuilder};
 use physical::PiecePlanner;
 
@@ -56,11 +56,18 @@ pub(crate) struct PlannedSink {
     pub(crate) plan: LogicalPlan,
 }
 
+/// The sink of dead letters.
+pub(crate) struct PlannedLetters {
+    pub(crate) part: LetterSink,
+    pub(crate) connector: Arc<dyn DynSinkConnector>,
+}
+
 /// A query that can start.
 pub struct QueryPlan {
     pub(crate) spec: QuerySpec,
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) sinks: Vec<PlannedSink>,
+    pub(crate) letters: Option<PlannedLetters>,
     pub(crate) graph: Graph,
     pub(crate) watermarks: Vec<WatermarkNode>,
     pub(crate) runner: Runner,
@@ -83,6 +90,7 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     }
     let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
+    let letters = plan_letters(&spec.options.errors, registry, &mut problems);
     problems.finish()?;
     let names = spec.sources.iter().map(|it| it.name.clone()).collect();
     let pieces = PiecePlanner::new(planner.session_state().clone(), names);
@@ -108,7 +116,7 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let watermarks = watermark_nodes(&sinks);
     let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks)).collect();
     let runner = Runner::new(planner.session_state().task_ctx());
-    Ok(QueryPlan { spec, sources, sinks, graph, watermarks, runner, epoch_clock })
+    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, runner, epoch_clock })
 }
 
 #[derive(Default)]
@@ -194,6 +202,26 @@ fn sink_connector(part: &SinkPart, registry: &Registry, problems: &mut Problems)
         problems.add(&place, issue);
     }
     Some(connector)
+}
+
+fn plan_letters(errors: &ErrorOptions, registry: &Registry, problems: &mut Problems) -> Option<PlannedLetters> {
+    let part = errors.letters.clone()?;
+    if errors.tolerance == Tolerance::None {
+        problems.add(
+            DEAD_LETTERS,
+            "goes with errors.tolerance: all; without it the first row that can't be used is an error",
+        );
+    }
+    let connector = problems.take(DEAD_LETTERS, registry.find_sink(&part.connector))?;
+    for issue in connector.validate(&part.settings, Some(&letter_spec())) {
+        problems.add(DEAD_LETTERS, issue);
+    }
+    Some(PlannedLetters { part, connector })
+}
+
+/// What the sink of dead letters gets.
+pub(crate) fn letter_spec() -> SinkSpec {
+    sink_spec(&dead_letter_schema(), OutputMode::Append)
 }
 
 /// The rows of a sink, without the marks that planning leaves on columns.

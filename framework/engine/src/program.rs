@@ -19,17 +19,18 @@ use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::decode::Decoding;
+use crate::decode::{Decoding, Undecoded};
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
 use crate::operators::aggregate::{Aggregate, OperatorEpoch};
 use crate::plan::cut::{Piece, Target};
-use crate::split_task::{CHUNKS_AHEAD, Readers, SinkRows, SplitResult, SplitRun, SplitTask, ToSink, ToStage};
+use crate::split_task::{CHUNKS_AHEAD, Readers, SplitResult, SplitRows, SplitRun, SplitTask, ToSink, ToStage};
 use crate::statics::{StaticInput, read_all, versions};
 
 /// A streaming source as the program sees it.
 pub(crate) struct StreamInput {
     /// Its index among all sources of the query.
     pub(crate) at: usize,
+    pub(crate) name: Arc<str>,
     pub(crate) decoding: Decoding,
     /// The columns that the query uses.
     pub(crate) schema: SchemaRef,
@@ -51,7 +52,7 @@ pub(crate) struct QueryProgram {
 
 /// A split that runs: its rows for sinks, and its end.
 struct Running {
-    sinks: mpsc::Receiver<SinkRows>,
+    sinks: mpsc::Receiver<SplitRows>,
     end: AbortOnDrop,
     source: usize,
 }
@@ -92,8 +93,14 @@ impl QueryProgram {
                 running.push_back(self.spawn(source, split, statics, times)?);
             }
             let Some(mut first) = running.pop_front() else { return Ok(gathered) };
-            while let Some((sink, rows)) = first.sinks.recv().await {
-                outputs.write(sink, rows).await?;
+            while let Some(rows) = first.sinks.recv().await {
+                match rows {
+                    SplitRows::Sink(sink, rows) => outputs.write(sink, rows).await?,
+                    SplitRows::Undecoded(Undecoded { records, rejected }) => {
+                        let source = self.streams.get(first.source).map(|it| it.name.clone()).unwrap_or_default();
+                        outputs.undecoded(&source, &records, rejected)?;
+                    }
+                }
             }
             let ended = (&mut first.end.0).await;
             let result = ended.map_err(|e| Error::internal("a split's task broke off").because(e))??;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use tidegate_api::{OutputMode, Settings};
-use tidegate_epoch::{Trigger, WatermarkPolicy};
+use tidegate_epoch::{Tolerance, Trigger, WatermarkPolicy};
 use tidegate_storage::Location;
 
 /// A whole query.
@@ -61,7 +61,7 @@ pub enum ValueMode {
     /// A malformed document gives nulls, a wrong field null (Spark: `PERMISSIVE`).
     #[default]
     Permissive,
-    /// The query fails (Spark: `FAILFAST`).
+    /// The query fails (Spark: `FAILFAST`), unless errors are tolerated.
     Fail,
     /// The record is left out (Spark: `DROPMALFORMED`).
     Drop,
@@ -148,6 +148,28 @@ pub struct QueryOptions {
     pub flush_on_end: bool,
     /// `stage.outputs`: several atomic sinks get the same rows even if an epoch is cut short.
     pub stage_outputs: bool,
+    /// What becomes of rows that can't be used.
+    pub errors: ErrorOptions,
+}
+
+/// What becomes of rows that a sink does not take, and of records that can't be decoded in [`ValueMode::Fail`].
+#[derive(Clone, Debug, Default)]
+pub struct ErrorOptions {
+    /// `errors.tolerance`.
+    pub tolerance: Tolerance,
+    /// `errors.log.enable`: each one is logged.
+    pub log: bool,
+    /// `dead.letters`: where they go if they are tolerated; nothing: they are counted and dropped.
+    pub letters: Option<LetterSink>,
+}
+
+/// The sink of dead letters, which gets rows of [`tidegate_epoch::dead_letter_schema`] in append mode.
+#[derive(Clone, Debug)]
+pub struct LetterSink {
+    /// `connector.class`.
+    pub connector: String,
+    /// The connector's own settings.
+    pub settings: Settings,
 }
 
 /// What an epoch's requests to an object store are worth.
@@ -179,6 +201,7 @@ impl QueryOptions {
             tasks_max: 0,
             flush_on_end: false,
             stage_outputs: true,
+            errors: ErrorOptions::default(),
         }
     }
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use tidegate_api::{BatchStream, Error, Result};
 use tokio::sync::mpsc;
 
-use crate::decode::RowDecoder;
+use crate::decode::{RowDecoder, Undecoded};
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
 use crate::operators::aggregate::merge_with;
 
@@ -19,8 +19,13 @@ const MERGE_ABOVE_ROWS: usize = 1 << 17;
 /// Chunks that a split may be ahead of the sinks.
 pub(crate) const CHUNKS_AHEAD: usize = 4;
 
-/// Rows for a sink.
-pub(crate) type SinkRows = (usize, RecordBatch);
+/// What leaves a split before it ends.
+pub(crate) enum SplitRows {
+    /// Rows for a sink.
+    Sink(usize, RecordBatch),
+    /// Records that could not be decoded.
+    Undecoded(Undecoded),
+}
 
 /// A plan that makes partial rows for a stage.
 pub(crate) struct ToStage {
@@ -65,7 +70,7 @@ pub(crate) struct SplitRun {
     pub(crate) runner: Runner,
     pub(crate) statics: Statics,
     pub(crate) times: Arc<TimesSeen>,
-    pub(crate) sinks: mpsc::Sender<SinkRows>,
+    pub(crate) sinks: mpsc::Sender<SplitRows>,
 }
 
 impl SplitTask {
@@ -73,8 +78,11 @@ impl SplitTask {
         let mut result = SplitResult { partials: BTreeMap::new(), rows: 0 };
         while let Some(batch) = self.rows.try_next().await? {
             result.rows += batch.num_rows() as u64;
-            let chunk = self.decoder.decode(&batch)?;
+            let (chunk, undecoded) = self.decoder.decode_rows(&batch)?;
             drop(batch);
+            if let Some(undecoded) = undecoded {
+                self.run.send(SplitRows::Undecoded(undecoded)).await?;
+            }
             self.run.to_stages(&chunk, &mut result).await?;
             self.run.to_sinks(chunk).await?;
         }
@@ -98,11 +106,14 @@ impl SplitRun {
     async fn to_sinks(&self, chunk: RecordBatch) -> Result<()> {
         for ToSink { sink, plan } in &self.readers.to_sinks {
             for rows in self.runner.run(plan, self.input(chunk.clone())).await? {
-                let sent = self.sinks.send((*sink, rows)).await;
-                sent.map_err(|_| Error::internal("the epoch ended before its splits"))?;
+                self.send(SplitRows::Sink(*sink, rows)).await?;
             }
         }
         Ok(())
+    }
+
+    async fn send(&self, rows: SplitRows) -> Result<()> {
+        self.sinks.send(rows).await.map_err(|_| Error::internal("the epoch ended before its splits"))
     }
 
     fn input(&self, chunk: RecordBatch) -> RunInput {

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use tidegate_api::{Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, ReadLimit, Result, ScanRequest};
+use arrow_array::{RecordBatch, StringArray, StructArray};
+use tidegate_api::{
+    Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, OutputMode, ReadLimit, Result, ScanRequest,
+};
 use tidegate_epoch::{
-    Checkpoint, CheckpointOptions, Faults, Query, QueryListener, QueryParts, QuerySettings, SinkPart, SourcePart,
+    Checkpoint, CheckpointOptions, DEAD_LETTERS, Errors, Faults, Query, QueryListener, QueryParts, QuerySettings,
+    SinkPart, SourcePart,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::operators::aggregate::Aggregate;
-use crate::plan::{PlannedSink, PlannedSource, QueryPlan};
+use crate::plan::{PlannedLetters, PlannedSink, PlannedSource, QueryPlan, letter_spec};
 use crate::program::{QueryProgram, StreamInput};
-use crate::spec::QueryOptions;
+use crate::spec::{ErrorOptions, QueryOptions};
 use crate::statics::StaticInput;
 
 /// Rows a batch that sources aim at.
@@ -54,25 +58,45 @@ impl QueryPlan {
     /// # Errors
     /// As `start`.
     pub async fn build(self, environment: Environment) -> Result<Query> {
+        let checkpoint = self.open_checkpoint(&environment).await?;
+        self.build_on(checkpoint, environment).await
+    }
+
+    /// True if what it computes depends on rows of earlier epochs.
+    pub fn is_stateful(&self) -> bool {
+        !self.graph.stages.is_empty()
+    }
+
+    /// Takes ownership of the checkpoint.
+    ///
+    /// # Errors
+    /// `Config` if it is owned, damaged, a copy, or newer than this program; `Transient` if the store fails.
+    pub async fn open_checkpoint(&self, environment: &Environment) -> Result<Checkpoint> {
+        let options = &self.spec.options;
+        let how = CheckpointOptions {
+            faults: environment.faults.clone(),
+            lease_timeout: options.lease_timeout,
+            take_over: options.take_over,
+            adopt: options.adopt,
+            io: Some(environment.io.clone()),
+            ..CheckpointOptions::new(environment.clock.clone())
+        };
+        Checkpoint::open(&options.checkpoint, how).await
+    }
+
+    /// As `build`, on the query's checkpoint that is open already.
+    ///
+    /// # Errors
+    /// As the connectors.
+    pub async fn build_on(self, checkpoint: Checkpoint, environment: Environment) -> Result<Query> {
         let options = self.spec.options.clone();
-        let checkpoint = Checkpoint::open(
-            &options.checkpoint,
-            CheckpointOptions {
-                faults: environment.faults.clone(),
-                lease_timeout: options.lease_timeout,
-                take_over: options.take_over,
-                adopt: options.adopt,
-                io: Some(environment.io.clone()),
-                ..CheckpointOptions::new(environment.clock.clone())
-            },
-        )
-        .await?;
         let digest = digest(&self);
         let settings = settings_of(&options);
         let name = self.spec.name;
         let builder = Builder { query: &name, checkpoint: &checkpoint, environment: &environment, options: &options };
         let inputs = builder.inputs(self.sources).await?;
         let sinks = builder.sinks(&self.sinks).await?;
+        let errors = builder.errors(self.letters.as_ref()).await?;
         let stages = self.graph.stages.into_iter().map(|it| Aggregate::new(it.spec, it.emissions));
         let program = QueryProgram {
             streams: inputs.streams,
@@ -89,6 +113,7 @@ impl QueryPlan {
             name: name.as_str().into(),
             sources: inputs.sources,
             sinks,
+            errors,
             program: Box::new(program),
             settings,
             clock: environment.clock,
@@ -133,7 +158,7 @@ impl Builder<'_> {
             if is_static {
                 inputs.statics.push(StaticInput::new(at, spec.name.as_str().into(), source, decoding, used));
             } else {
-                inputs.streams.push(StreamInput { at, decoding, schema: used });
+                inputs.streams.push(StreamInput { at, name: spec.name.as_str().into(), decoding, schema: used });
                 let limit = limit_of(self.options);
                 inputs.sources.push(SourcePart { name: spec.name.as_str().into(), source, limit });
             }
@@ -154,6 +179,19 @@ impl Builder<'_> {
         Ok(sinks)
     }
 
+    async fn errors(&self, letters: Option<&PlannedLetters>) -> Result<Errors> {
+        let ErrorOptions { tolerance, log, .. } = self.options.errors;
+        let mut errors = Errors { tolerance, log, sink: None, to_text: Some(Arc::new(rows_to_text)) };
+        if let Some(PlannedLetters { part, connector }) = letters {
+            let ctx = self.context(DEAD_LETTERS, self.checkpoint.sink_log(DEAD_LETTERS));
+            let built = connector.build(&part.settings, &letter_spec(), &ctx).await;
+            let sink = built.map_err(|e| e.within(DEAD_LETTERS))?;
+            let (best_effort, mode) = (sink.best_effort(), OutputMode::Append);
+            errors.sink = Some(SinkPart { name: DEAD_LETTERS.into(), best_effort, mode, sink });
+        }
+        Ok(errors)
+    }
+
     fn context(&self, name: &str, log: Arc<dyn MetadataLog>) -> ConnectorContext {
         let mut ctx = ConnectorContext::new(self.query, name, self.checkpoint.query_id().clone(), log);
         ctx.owner = self.checkpoint.ownership();
@@ -164,6 +202,11 @@ impl Builder<'_> {
         ctx.io = self.environment.io.clone();
         ctx
     }
+}
+
+/// Each row as a JSON object.
+fn rows_to_text(rows: &RecordBatch) -> Result<StringArray> {
+    tidegate_formats::json::encode(&StructArray::from(rows.clone()))
 }
 
 fn scan_of(planned: &PlannedSource) -> ScanRequest {

@@ -62,6 +62,8 @@ points! {
     Ownership = "ownership",
     /// Before a sink is written from the stage.
     CommitStaged = "commit.staged",
+    /// What a sink rejected of the rows that waited for it is durable; before it commits the others.
+    CommitRejects = "commit.rejects",
     /// Before a sink commits.
     CommitBefore = "commit.before",
     /// A sink has committed.

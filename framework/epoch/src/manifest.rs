@@ -1,5 +1,6 @@
 //! The epoch manifest: what state N is made of, and all that epoch N+1 takes from N.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,17 @@ pub(crate) struct StagedPiece {
     pub(crate) rows: u64,
 }
 
+/// What a program wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// By sink.
+    pub(crate) rows: Vec<u64>,
+    /// Rows that were not taken, by sink.
+    pub(crate) dead: Vec<u64>,
+    /// Records that could not be decoded, by source.
+    pub(crate) undecoded: BTreeMap<Arc<str>, u64>,
+}
+
 /// Counts of one epoch that outlive it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
@@ -77,6 +89,13 @@ pub(crate) struct Counts {
     pub(crate) sink_rows: Vec<u64>,
     /// Rows or groups that came too late, over all operators.
     pub(crate) late: u64,
+    /// Dead letters by sink, those known when the epoch is logged: a sink whose rows wait for it has its own later, in
+    /// `state/staged`. Empty if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dead: Vec<u64>,
+    /// Dead letters by source. Empty if there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) undecoded: BTreeMap<Arc<str>, u64>,
 }
 
 /// `N.<attempt>`: durable, as a part of the epoch's record, before any effect outside.
@@ -144,7 +163,7 @@ impl Manifest {
         attempt: AttemptId,
         numbers: &EpochNumbers,
         next: &Watermark,
-        sink_rows: Vec<u64>,
+        written: Written,
         delta: &[u8],
     ) -> Self {
         let nodes = next.nodes().enumerate().map(|(at, (node, value_ms))| {
@@ -159,7 +178,9 @@ impl Manifest {
             pieces: vec![Piece::of(delta)],
             counts: Counts {
                 source_rows: numbers.source_rows.clone(),
-                sink_rows,
+                sink_rows: written.rows,
+                dead: if written.dead.iter().all(|it| *it == 0) { Vec::new() } else { written.dead },
+                undecoded: written.undecoded,
                 late: numbers.operators.iter().map(|it| it.rows_dropped_by_watermark).sum(),
             },
             sinks: Vec::new(),

@@ -8,9 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::log::Plan;
+use crate::manifest::Counts;
 use crate::program::{EpochNumbers, EventTimes, OperatorNumbers};
 use crate::sink_task::SinkReport;
 use crate::source_task::SourceReport;
+
+/// The metric of sources and sinks that counts the dead letters of an epoch.
+const DEAD: &str = "deadLetters";
 
 /// What an epoch did (Spark: `StreamingQueryProgress`). Its JSON is one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -152,7 +156,9 @@ pub(crate) struct Facts<'a> {
     pub(crate) timings: &'a Timings,
     pub(crate) sources: Vec<SourceReport>,
     pub(crate) sinks: Vec<SinkReport>,
-    pub(crate) sink_rows: &'a [u64],
+    pub(crate) counts: &'a Counts,
+    /// Rows that waited for their sink and were not taken, by sink.
+    pub(crate) rejected: &'a [u64],
     pub(crate) fsyncs: u64,
     pub(crate) fsync_time: Duration,
 }
@@ -245,22 +251,31 @@ impl Facts<'_> {
                 num_input_rows: rows,
                 input_rows_per_second: rates.input(rows),
                 processed_rows_per_second: rates.processed(rows),
-                metrics: report.metrics.clone(),
+                metrics: report.metrics.clone().into_iter().chain(self.undecoded(&report.name)).collect(),
             })
         };
         self.sources.iter().zip(rows).filter_map(one).collect()
     }
 
+    fn undecoded(&self, source: &str) -> Option<(String, String)> {
+        self.counts.undecoded.get(source).map(|it| (DEAD.to_owned(), it.to_string()))
+    }
+
     fn sink_progress(&self) -> Vec<SinkProgress> {
-        let one = |(report, rows): (&SinkReport, &u64)| SinkProgress {
-            description: report.description.clone(),
-            num_output_rows: i64::try_from(*rows).unwrap_or(-1),
-            metrics: match report.failures {
-                0 => BTreeMap::new(),
-                failures => BTreeMap::from([("missedEpochs".to_owned(), failures.to_string())]),
-            },
+        let none = || std::iter::repeat(&0);
+        let dead = self.counts.dead.iter().chain(none()).zip(self.rejected.iter().chain(none()));
+        let one = |((report, rows), (dead, rejected)): ((&SinkReport, &u64), (&u64, &u64))| {
+            // What waited for its sink was counted before the sink had a look; the letters of it were not.
+            let rows = if report.takes_letters { rows + self.rejected.iter().sum::<u64>() } else { *rows };
+            let counts = [("missedEpochs", report.failures), (DEAD, dead + rejected)];
+            let counts = counts.into_iter().filter(|it| it.1 > 0);
+            SinkProgress {
+                description: report.description.clone(),
+                num_output_rows: i64::try_from(rows.saturating_sub(*rejected)).unwrap_or(-1),
+                metrics: counts.map(|(name, count)| (name.to_owned(), count.to_string())).collect(),
+            }
         };
-        self.sinks.iter().zip(self.sink_rows).map(one).collect()
+        self.sinks.iter().zip(&self.counts.sink_rows).zip(dead).map(one).collect()
     }
 }
 
@@ -285,9 +300,11 @@ impl QueryProgress {
             source.num_input_rows = 0;
             source.input_rows_per_second = 0.0;
             source.processed_rows_per_second = 0.0;
+            source.metrics.remove(DEAD);
         }
         for sink in std::iter::once(&mut idle.sink).chain(&mut idle.sinks) {
             sink.num_output_rows = 0;
+            sink.metrics.remove(DEAD);
         }
         (idle.fsyncs, idle.fsync_time) = (0, Duration::ZERO);
         idle

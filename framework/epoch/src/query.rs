@@ -15,6 +15,7 @@ mod attempt;
 mod background;
 mod branch;
 mod commit;
+mod import;
 mod parts;
 mod plan;
 mod recover;
@@ -41,7 +42,7 @@ use crate::source_task::Sources;
 use crate::trigger::{Due, Turns};
 use crate::watermark::Watermark;
 
-pub use branch::{RewindReport, SinkMode};
+pub use branch::{RewindReport, SinkMode, SinkOutcome};
 pub use parts::{QueryParts, QuerySettings, Step};
 pub use run::StopSignal;
 use staged::StagedFiles;
@@ -160,6 +161,8 @@ struct Decided {
     record: Record,
     delta_bytes: u64,
     numbers: EpochNumbers,
+    /// Rows that waited for their sink and were not taken, by sink.
+    rejected: Vec<u64>,
 }
 
 /// Time since the last look.

@@ -9,6 +9,7 @@
 mod collect;
 mod commit;
 mod outputs;
+mod rejects;
 mod staged;
 
 use std::sync::Arc;
@@ -19,12 +20,15 @@ use tidegate_api::{
 };
 
 use crate::fault::Faults;
+use crate::letters::{DEAD_LETTERS, Errors, Rules};
+use crate::query::SinkOutcome;
 use crate::retry::Retry;
 use crate::stage;
 use crate::store::Store;
 
 pub use collect::Collected;
 pub use outputs::Outputs;
+pub(crate) use rejects::{open as open_rejects, parse_rejects_name};
 pub(crate) use staged::Delivery;
 
 /// A sink as the engine hands it over.
@@ -89,11 +93,18 @@ pub(crate) struct SinkStands {
 pub(crate) struct SinkReport {
     pub(crate) description: String,
     pub(crate) failures: u64,
+    /// It is the one for dead letters.
+    pub(crate) takes_letters: bool,
 }
 
-/// All sinks, in the order in which the query got them.
+/// All sinks, in the order in which the query got them, and the one for dead letters behind them.
 pub(crate) struct Sinks {
     tasks: Vec<SinkTask>,
+    /// Which of them is for dead letters.
+    letters: Option<usize>,
+    rules: Arc<Rules>,
+    /// Of this owner: names what it writes down of rejected rows.
+    pub(crate) generation: u64,
     pub(crate) retry: Retry,
     /// Bytes of an output that stay in memory.
     pub(crate) stage_memory: usize,
@@ -104,9 +115,15 @@ pub(crate) struct Sinks {
 }
 
 impl Sinks {
-    pub(crate) fn new(parts: Vec<SinkPart>, store: Arc<Store>) -> Result<Self> {
+    pub(crate) fn new(parts: Vec<SinkPart>, errors: Errors, store: Arc<Store>) -> Result<Self> {
+        let rules = Arc::new(Rules::new(&errors));
+        if errors.sink.is_some() && !rules.tolerates() {
+            return Err(Error::config("a dead letter sink goes with tolerated errors, they are not"));
+        }
+        let letters = errors.sink.as_ref().map(|_| parts.len());
+        let letter_sink = errors.sink.map(|it| SinkPart { name: DEAD_LETTERS.into(), ..it });
         let mut tasks: Vec<SinkTask> = Vec::new();
-        for SinkPart { name, sink, mode, best_effort } in parts {
+        for SinkPart { name, sink, mode, best_effort } in parts.into_iter().chain(letter_sink) {
             if tasks.iter().any(|it| it.name == name) {
                 return Err(Error::config(format!("two sinks have the name '{name}'")));
             }
@@ -114,23 +131,32 @@ impl Sinks {
             tasks.push(SinkTask { name, sink: Arc::from(sink), mode, best_effort, way: Way::default(), failures: 0 });
         }
         let faults = store.faults.clone();
-        Ok(Self { tasks, retry: Retry::default(), stage_memory: stage::MEMORY_BYTES, owner: None, store, faults })
+        let (retry, stage_memory) = (Retry::default(), stage::MEMORY_BYTES);
+        Ok(Self { tasks, letters, rules, generation: 0, retry, stage_memory, owner: None, store, faults })
     }
 
     /// Chooses how rows get to each sink. All is staged if there are several sinks that count, unless all of them are
-    /// atomic and `wanted` is false, or if the input can't be read again. A lone sink that is not atomic is staged too.
+    /// atomic, none is for dead letters, and `wanted` is false; or if the input can't be read again. A lone sink that is not
+    /// atomic is staged too. Dead letters always wait: some may come when the epoch is logged already.
     pub(crate) fn choose_ways(&mut self, replayable: bool, wanted: bool) {
-        let exact = || self.tasks.iter().filter(|it| !it.best_effort);
-        let several = exact().count() > 1 && (wanted || exact().any(SinkTask::is_piecemeal));
+        let letters = self.letters;
+        let exact = || self.tasks.iter().enumerate().filter(|it| !it.1.best_effort);
+        let must = |(at, it): (usize, &SinkTask)| it.is_piecemeal() || letters == Some(at);
+        let several = exact().count() > 1 && (wanted || exact().any(must));
         let all = several || !replayable;
-        for task in self.tasks.iter_mut().filter(|it| !it.best_effort) {
-            let staging = task.sink.staging();
+        for (at, task) in self.tasks.iter_mut().enumerate() {
+            let (staging, for_letters) = (task.sink.staging(), letters == Some(at));
             let piecemeal = task.is_piecemeal() && staging == Staging::Rows;
-            task.way = Way {
-                collect: staging == Staging::Rows || (staging == Staging::None && all),
-                staged: all || piecemeal,
+            let collect = staging == Staging::Rows || (staging == Staging::None && all);
+            task.way = match task.best_effort {
+                true => Way { collect: for_letters, staged: false },
+                false => Way { collect: collect || for_letters, staged: all || piecemeal },
             };
         }
+    }
+
+    fn is_for_letters(&self, at: usize) -> bool {
+        self.letters == Some(at)
     }
 
     /// The sinks that an epoch waits for.
@@ -164,6 +190,24 @@ impl Sinks {
         Ok(stands)
     }
 
+    /// Asks all sinks whether they could take back what they show after epoch `through`, before any of them does.
+    pub(crate) async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        for task in self.tasks.iter().filter(|it| !it.best_effort) {
+            let mut n = 0;
+            loop {
+                n += 1;
+                match task.sink.check_restore(through).await {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == ErrorKind::Transient && self.retry.wait(n).await => {
+                        tracing::warn!(sink = %task.name, %error, "a sink can't say for now whether it can take back its rows");
+                    }
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Has the sinks take back what they show after epoch `through`; returns those that can't.
     pub(crate) async fn restore(&mut self, through: Option<u64>) -> Result<Vec<Arc<str>>> {
         let mut unable = Vec::new();
@@ -187,6 +231,18 @@ impl Sinks {
         Ok(unable)
     }
 
+    /// What becomes of the rows that each sink shows, after going back.
+    pub(crate) fn outcomes(&self, keep: bool, not_restored: &[Arc<str>]) -> Vec<(Arc<str>, SinkOutcome)> {
+        let outcome = |it: &SinkTask| match it.sink.guarantee() {
+            _ if keep => SinkOutcome::Kept,
+            _ if it.best_effort => SinkOutcome::BestEffort,
+            _ if !not_restored.contains(&it.name) => SinkOutcome::TakenBack,
+            Guarantee::Idempotent => SinkOutcome::Overwritten,
+            _ => SinkOutcome::Twice,
+        };
+        self.tasks.iter().map(|it| (it.name.clone(), outcome(it))).collect()
+    }
+
     /// What each sink does in the background, between epochs.
     pub(crate) fn maintenance(&self, budget: Duration) -> impl Future<Output = ()> + Send + use<> {
         let sinks: Vec<_> = self.tasks.iter().map(|it| (it.name.clone(), it.sink.clone())).collect();
@@ -200,11 +256,12 @@ impl Sinks {
     }
 
     pub(crate) fn reports(&self) -> Vec<SinkReport> {
-        let report = |it: &SinkTask| SinkReport {
+        let report = |(at, it): (usize, &SinkTask)| SinkReport {
             description: format!("{} ({})", it.sink.describe(), it.mode),
             failures: it.failures,
+            takes_letters: self.is_for_letters(at),
         };
-        self.tasks.iter().map(report).collect()
+        self.tasks.iter().enumerate().map(report).collect()
     }
 }
 

@@ -135,6 +135,26 @@ impl Sources {
         self.tasks.iter().map(range).collect()
     }
 
+    /// Has each source that has a position say that it can go on from there.
+    ///
+    /// # Errors
+    /// `Config` if what comes next is gone; else as the sources.
+    pub(crate) async fn look_ahead(&mut self, retry: Retry) -> Result<()> {
+        for task in &mut self.tasks {
+            let Some(position) = &task.position else { continue };
+            let mut n = 0;
+            loop {
+                n += 1;
+                match task.source.plan(position, &ReadLimit::NONE).await {
+                    Ok(_) => break,
+                    Err(e) if e.kind() == ErrorKind::Transient && retry.wait(n).await => warn(&task.name, &e),
+                    Err(e) => return Err(e.within(about(&task.name))),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Asks where sources start that the log does not know.
     pub(crate) async fn stand_at_start(&mut self, retry: Retry) -> Result<()> {
         for task in self.tasks.iter_mut().filter(|it| it.position.is_none()) {

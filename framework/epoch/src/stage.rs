@@ -21,7 +21,8 @@ use crate::store::{Spooled, Store, blocking, failed};
 
 use spool::Spool;
 
-/// The folder of staged files, named `<epoch>.<attempt>.<number of the sink>`.
+/// The folder of staged files, named `<epoch>.<attempt>.<number of the sink>`, and of what sinks rejected (see
+/// `sink_task::rejects`).
 pub(crate) const FOLDER: &str = "state/staged";
 /// As many bytes of a sink's rows stay in memory, and go into the record if they are staged.
 pub(crate) const MEMORY_BYTES: usize = 8 << 20;
@@ -32,11 +33,11 @@ pub(crate) fn file_name(epoch: &Epoch, sink: usize) -> String {
     format!("{}.{}.{sink}", epoch.number, epoch.attempt)
 }
 
-/// The epoch and attempt that a staged file is of.
+/// The epoch and attempt that a file in the folder is of.
 pub(crate) fn parse_name(name: &str) -> Option<(u64, AttemptId)> {
-    let (epoch, rest) = name.split_once('.')?;
-    let (attempt, _) = rest.rsplit_once('.')?;
-    Some((epoch.parse().ok()?, attempt.parse().ok()?))
+    let mut parts = name.splitn(4, '.');
+    let (epoch, generation, n, _) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    Some((epoch.parse().ok()?, AttemptId { generation: generation.parse().ok()?, n: n.parse().ok()? }))
 }
 
 /// Takes rows, encoding them as they come.
@@ -107,6 +108,11 @@ pub(crate) enum Held {
 }
 
 impl Stage {
+    /// No rows.
+    pub(crate) fn empty() -> Self {
+        Self { held: Held::Memory(Buffer::from(Vec::<u8>::new())), bytes: 0, crc32: 0 }
+    }
+
     /// The rows, in the order in which they came. May be read again.
     pub(crate) fn read(&self) -> Result<StageReader> {
         let (pending, file) = match &self.held {

@@ -25,6 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) mod case;
 pub(crate) mod check;
 mod join;
+pub(crate) mod letters;
 mod log;
 mod mistake;
 mod pairs;
@@ -77,11 +78,14 @@ pub enum ProgramKind {
     /// As `Aggregate`, but each start brings another version of the query, and each group carries the version that wrote it
     /// last.
     Changed,
+    /// As `Stateless`, but each sink rejects some rows, which become dead letters.
+    Letters,
 }
 
 impl ProgramKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed];
+    pub const ALL: [Self; 6] =
+        [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Letters];
 
     /// How many streams have a watermark of their own.
     pub(crate) fn watermark_nodes(self) -> usize {

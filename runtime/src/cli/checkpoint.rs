@@ -1,5 +1,8 @@
-//! `tidegate checkpoint`: what a checkpoint holds, and what is wrong with it.
+//! `tidegate checkpoint`: what a checkpoint holds, what is wrong with it, going back, beginning where Spark stopped.
 
+mod change;
+mod import;
+mod rewind;
 mod text;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ pub(super) fn checkpoint(command: CheckpointCommand, registry: &Registry, screen
     match command {
         CheckpointCommand::Show(args) => show(&args, registry, screen),
         CheckpointCommand::Verify(args) => verify(&args, registry, screen),
+        CheckpointCommand::Rewind(args) => rewind::rewind(args, registry, screen),
+        CheckpointCommand::Import(args) => import::import(args, registry, screen),
     }
 }
 

@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidegate_api::config::ConfigValue;
-use tidegate_api::{Guarantee, OutputMode};
+use tidegate_api::{Guarantee, OutputMode, Registry};
 use tidegate_engine::QueryOptions;
 use tidegate_epoch::{Trigger, WatermarkPolicy};
 use tidegate_storage::{Location, StoreOptions};
 
 use super::Defaults;
+use super::errors;
 use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 25] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -33,6 +34,9 @@ const KNOWN: [&str; 22] = [
     "shutdown.timeout",
     "tasks.max",
     "exactly.once.support",
+    "errors.tolerance",
+    "errors.log.enable",
+    "dead.letters",
     "sources",
     "views",
     "sinks",
@@ -45,7 +49,7 @@ const STORAGE: &str = "storage.";
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// Known to the documentation, not there yet.
-const LATER: [&str; 4] = ["target.latency", "errors.tolerance", "watermark.max.ahead", "session.time.zone"];
+const LATER: [&str; 3] = ["target.latency", "watermark.max.ahead", "session.time.zone"];
 
 /// What stands at the top level.
 pub(super) struct TopLevel {
@@ -99,7 +103,12 @@ impl Support {
 }
 
 /// Reads the keys of the query itself.
-pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Findings) -> TopLevel {
+pub(super) fn read(
+    mut section: Section,
+    defaults: &Defaults,
+    registry: &Registry,
+    findings: &mut Findings,
+) -> TopLevel {
     let sql = section.take("sql", findings);
     let mode = section.take("output.mode", findings);
     let name = read_name(&mut section, defaults, findings);
@@ -114,7 +123,9 @@ pub(super) fn read(mut section: Section, defaults: &Defaults, findings: &mut Fin
     let place = place.and_then(|it| location(&it.value, &store).map_err(|e| findings.add(it.written, e)).ok());
     let checkpoint = place.map_or_else(|| Location::at(&data_dir.join("checkpoints").join(folder_name(&name))), Ok);
     let checkpoint = checkpoint.map_err(|e| findings.add("checkpoint.location", e.to_string())).ok();
-    let options = checkpoint.map(|it| read_options(&mut section, QueryOptions::new(it), findings));
+    let errors = errors::read(&mut section, registry, findings);
+    let options =
+        checkpoint.map(|it| read_options(&mut section, QueryOptions { errors, ..QueryOptions::new(it) }, findings));
     let support = Support::take(&mut section, findings);
     section.refuse(&LATER, findings);
     section.finish(&KNOWN, findings);

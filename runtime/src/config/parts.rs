@@ -97,7 +97,7 @@ pub(super) fn sink(
     Some(SinkPart { name: section.name, connector: connector.value, settings, mode, input: input?, best_effort })
 }
 
-fn class(section: &mut Section, findings: &mut Findings) -> Option<Entry> {
+pub(super) fn class(section: &mut Section, findings: &mut Findings) -> Option<Entry> {
     let class = section.take("connector.class", findings);
     if class.is_none() {
         findings.add(section.path(), "found no 'connector.class', expected the name of a connector");
@@ -106,7 +106,7 @@ fn class(section: &mut Section, findings: &mut Findings) -> Option<Entry> {
 }
 
 /// The registry puts the key in front of its message; here the key is said already.
-fn without_key(message: &str) -> String {
+pub(super) fn without_key(message: &str) -> String {
     message.strip_prefix("connector.class ").unwrap_or(message).to_owned()
 }
 
@@ -125,7 +125,12 @@ fn watermark(section: &mut Section, findings: &mut Findings) -> Option<Watermark
 }
 
 /// The keys that the connector knows; the others are refused, with the nearest of its keys and the common ones.
-fn hand_on(section: &mut Section, keys: &[ConfigKey], common: &[&'static str], findings: &mut Findings) -> Settings {
+pub(super) fn hand_on(
+    section: &mut Section,
+    keys: &[ConfigKey],
+    common: &[&'static str],
+    findings: &mut Findings,
+) -> Settings {
     let names = || keys.iter().flat_map(|key| std::iter::once(key.name).chain(key.synonyms.iter().copied()));
     let mut settings = Settings::default();
     for entry in std::mem::take(&mut section.entries) {

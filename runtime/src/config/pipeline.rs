@@ -55,7 +55,7 @@ pub fn load(
     let mut findings = Findings::new(file);
     let sections = Sections::of(settings, references, &mut findings);
     let Sections { query, sources, views, sinks } = sections;
-    let top = options::read(query, defaults, &mut findings);
+    let top = options::read(query, defaults, registry, &mut findings);
     let counts = (sources.len(), views.len());
     if sources.is_empty() {
         findings.add("sources", "found none, expected at least one source");

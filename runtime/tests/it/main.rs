@@ -5,6 +5,8 @@
 mod checkpoints;
 mod command_line;
 mod examples;
+mod going_back;
+mod letters;
 mod process;
 mod refusals;
 mod running;

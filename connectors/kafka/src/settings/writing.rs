@@ -71,10 +71,18 @@ impl Writing {
         self.over(DEFAULTS)
     }
 
-    /// A producer: of transactions with this id, or without.
-    pub(crate) fn producer(&self, transactional_id: Option<&str>, transaction_timeout: Duration) -> ClientConfig {
+    /// A producer: of transactions with this id, or without. Records that go `alone` do not fail for one another.
+    pub(crate) fn producer(
+        &self,
+        transactional_id: Option<&str>,
+        transaction_timeout: Duration,
+        alone: bool,
+    ) -> ClientConfig {
         let mut config = self.over(&[DEFAULTS, PRODUCER].concat());
         config.set("enable.idempotence", "true").set("acks", "all");
+        if alone {
+            config.set("batch.num.messages", "1");
+        }
         if let Some(id) = transactional_id {
             config.set("transactional.id", id);
             config.set("transaction.timeout.ms", transaction_timeout.as_millis().to_string());
@@ -145,7 +153,7 @@ mod tests {
         let overridden = passed(&[("linger.ms", "9"), ("compression.type", "lz4")]);
         assert_eq!(writing_issues(&kafka, &overridden), []);
         let writing = Writing::new(&kafka, &overridden);
-        let config = writing.producer(Some("q/out"), Duration::from_secs(7));
+        let config = writing.producer(Some("q/out"), Duration::from_secs(7), false);
         for (key, value) in [
             ("bootstrap.servers", "a:1"),
             ("linger.ms", "9"),

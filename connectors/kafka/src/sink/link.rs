@@ -4,7 +4,7 @@
 //! A commit whose outcome is unknown is never guessed at: the producer is dropped, and the next call begins as a new
 //! process would, with `connect`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -49,6 +49,8 @@ pub(crate) struct Link {
     last: Option<(u64, AttemptId)>,
     fenced: Option<String>,
     serial: u64,
+    /// Of an attempt that the brokers broke since they refused a record of it.
+    broken: Option<Broken>,
 }
 
 /// The rows of an epoch on their way.
@@ -57,9 +59,19 @@ struct Open {
     epoch: u64,
     attempt: AttemptId,
     tasks: BTreeSet<u32>,
+    /// Rows that came, taken or not.
     rows: usize,
     /// When the transaction began; not before the first row.
     since: Option<Instant>,
+}
+
+/// An attempt in which brokers refused records. It is tried again with each record sent alone, until it is known which
+/// those are, and then without them.
+struct Broken {
+    epoch: u64,
+    attempt: AttemptId,
+    /// The numbers of the records, as far as they are known.
+    refused: BTreeMap<usize, RDKafkaErrorCode>,
 }
 
 /// What a writer writes into.
@@ -73,7 +85,7 @@ pub(crate) enum Ticket {
 
 impl Link {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, producer: None, open: None, last: None, fenced: None, serial: 0 }
+        Self { setup, producer: None, open: None, last: None, fenced: None, serial: 0, broken: None }
     }
 
     /// True if a producer has to be made before anything else: then ownership is checked first.
@@ -128,6 +140,10 @@ impl Link {
                 return Ok(Some(Ticket::Transaction(open.serial)));
             }
             self.abort()?;
+        }
+        if self.broken.take_if(|it| (it.epoch, it.attempt) != (epoch, attempt)).is_some() {
+            // Its producer sends each record alone.
+            self.producer = None;
         }
         if self.is_down() {
             return Ok(None);
@@ -221,6 +237,7 @@ impl Link {
     fn produce(&mut self, records: &Records) -> Result<Vec<Rejected>, Trouble> {
         let transactional = self.setup.place.is_some();
         let (Some(producer), Some(open)) = (&self.producer, &mut self.open) else { return Ok(Vec::new()) };
+        let refused_before = |number: usize| self.broken.as_ref().and_then(|it| it.refused.get(&number)).copied();
         let mut rejected = Vec::new();
         for row in 0..records.len() {
             if open.since.is_none() {
@@ -232,16 +249,16 @@ impl Link {
             if row == records.len() / 2 {
                 fault::hit("kafka.produce").map_err(Trouble::Other)?;
             }
+            let number = open.rows;
+            open.rows += 1;
             let error = match records.get(row) {
                 Ok(record) => {
                     let topic = record.topic.to_owned();
-                    match producer.send(record, Some(open.rows))? {
-                        None => {
-                            open.rows += 1;
-                            None
-                        }
-                        Some(code) => Some(refused(row, &topic, code)),
-                    }
+                    let code = match refused_before(number) {
+                        None => producer.send(record, Some(number))?,
+                        before => before,
+                    };
+                    code.map(|code| refused(row, &topic, code))
                 }
                 Err(error) => Some(error),
             };
@@ -321,7 +338,11 @@ impl Link {
     /// again: after records that were refused, librdkafka goes on with the numbers behind theirs, and the brokers
     /// refuse what comes next.
     fn fail(&mut self, trouble: Trouble) -> Error {
-        let Trouble::Other(error) = trouble else { return self.down(trouble) };
+        let error = match trouble {
+            Trouble::Refused(error) => self.without_refused(error),
+            Trouble::Other(error) => error,
+            fenced @ Trouble::Fenced(_) => return self.down(fenced),
+        };
         if let Some(producer) = self.producer.as_ref().filter(|_| self.setup.place.is_none()) {
             producer.forget_failure();
             self.open = None;
@@ -341,6 +362,27 @@ impl Link {
         }
     }
 
+    /// Remembers what the brokers refused, so that the next try does without it: the whole step comes again.
+    fn without_refused(&mut self, error: Error) -> Error {
+        let (Some(producer), Some(open), Some(_)) = (&self.producer, &self.open, &self.setup.place) else {
+            return error;
+        };
+        let (epoch, attempt) = (open.epoch, open.attempt);
+        match &mut self.broken {
+            None => {
+                self.broken = Some(Broken { epoch, attempt, refused: BTreeMap::new() });
+                let text = format!("epoch {epoch} is written again, each record by itself, to find it");
+                Error::transient(self.about(&text)).because(error)
+            }
+            Some(broken) => {
+                broken.refused.extend(producer.refused());
+                let count = broken.refused.len();
+                Error::transient(self.about(&format!("epoch {epoch} is written again without {count} records")))
+                    .because(error)
+            }
+        }
+    }
+
     fn fail_commit(&mut self, trouble: Commit) -> Error {
         match trouble {
             Commit::Before(trouble) => self.fail(trouble),
@@ -353,7 +395,7 @@ impl Link {
         let since = self.open.take().and_then(|it| it.since);
         self.producer = None;
         match trouble {
-            Trouble::Other(error) => error,
+            Trouble::Other(error) | Trouble::Refused(error) => error,
             // The brokers fence a producer too whose transaction has lasted too long: nobody has taken over then.
             Trouble::Fenced(text) if since.is_some_and(|it| it.elapsed() >= self.setup.transaction_timeout) => {
                 let timeout = self.setup.transaction_timeout;
@@ -368,7 +410,8 @@ impl Link {
 
     fn new_producer(&self, id: Option<&str>) -> Result<Producer> {
         let Setup { writing, transaction_timeout, stop, .. } = &self.setup;
-        Producer::new(&writing.producer(id, *transaction_timeout), &writing.servers, stop)
+        let config = writing.producer(id, *transaction_timeout, self.broken.is_some());
+        Producer::new(&config, &writing.servers, stop)
     }
 
     /// A fenced producer never comes back: another one has its id.
@@ -396,7 +439,7 @@ enum Commit {
 
 fn plain(trouble: Trouble) -> Error {
     match trouble {
-        Trouble::Other(error) => error,
+        Trouble::Other(error) | Trouble::Refused(error) => error,
         Trouble::Fenced(text) => Error::fenced(text),
     }
 }

@@ -1,5 +1,6 @@
 //! The producer: what it tells on the side, and its blocking calls in slices, so that a query that stops waits for none.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub(crate) struct Failure {
 pub(crate) struct Events {
     client: ClientEvents,
     failed: Mutex<Option<Failure>>,
+    /// All records that the brokers refused for what they are, by number.
+    refused: Mutex<BTreeMap<usize, RDKafkaErrorCode>>,
     disturbed: AtomicBool,
 }
 
@@ -58,6 +61,9 @@ impl ProducerContext for Events {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         // What is thrown away once a transaction is broken says nothing about why.
+        if let Some(row) = number.checked_sub(1).filter(|_| is_refusal(code)) {
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(row, code);
+        }
         let consequence = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
         if failed.is_none() && !consequence {
             *failed = Some(Failure { row: number.checked_sub(1), topic: message.topic().to_owned(), code });
@@ -70,6 +76,8 @@ impl ProducerContext for Events {
 pub(crate) enum Trouble {
     /// Another producer has the same transactional id, or the brokers gave up the transaction.
     Fenced(String),
+    /// The brokers refuse a record of the epoch, or one sent with it: nothing is wrong but the record.
+    Refused(Error),
     /// Anything else.
     Other(Error),
 }
@@ -168,6 +176,11 @@ impl Producer {
         self.native.context().failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The records that were refused, by number.
+    pub(crate) fn refused(&self) -> BTreeMap<usize, RDKafkaErrorCode> {
+        self.native.context().refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Forgets it; for a producer without transactions.
     pub(crate) fn forget_failure(&self) {
         self.native.context().failed.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -212,8 +225,9 @@ impl Producer {
         let record = row.map_or_else(|| "the marker".to_owned(), record);
         let text = format!("{record} did not arrive in topic '{topic}': {code}");
         match code {
-            Code::MessageSizeTooLarge | Code::InvalidRecord | Code::UnknownPartition | Code::InvalidTimestamp => {
-                Trouble::Other(Error::data(format!("kafka at {}: {text}", self.servers)))
+            code if is_refusal(*code) => {
+                let error = Error::data(format!("kafka at {}: {text}", self.servers));
+                if row.is_some() { Trouble::Refused(error) } else { Trouble::Other(error) }
             }
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::InvalidTopic => {
                 Trouble::Other(Error::config(format!("kafka at {}: {text}", self.servers)))
@@ -274,6 +288,12 @@ impl Producer {
         let text = format!("kafka at {}: {what} (the client said: {text})", self.servers);
         if code == RDKafkaErrorCode::Authentication { Error::config(text) } else { Error::transient(text) }
     }
+}
+
+/// True if a record will never be taken as it is.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::MessageSizeTooLarge | Code::InvalidRecord | Code::UnknownPartition | Code::InvalidTimestamp)
 }
 
 /// An error of making a client; its own text would show a value.

@@ -43,3 +43,44 @@ fn the_file_is_sparks() {
         assert!(decode(bytes).unwrap_err().to_string().contains("sources/<i>/0"));
     }
 }
+
+async fn taken(offset: Option<&str>, initial: Option<&[u8]>) -> Result<Option<String>> {
+    let log = std::sync::Arc::new(tidegate_testkit::MemoryLog::default());
+    if let Some(bytes) = initial {
+        log.put_new(KEY, bytes).await.unwrap();
+    }
+    let found = SparkPosition::new(offset.map(str::to_owned), log);
+    Ok(import(&found).await?.map(|it| it.offset.to_string()))
+}
+
+#[tokio::test]
+async fn sparks_position_is_taken_over() {
+    let text = r#"{"t":{"2":7,"10":0},"a":{"0":9223372036854775807}}"#;
+    let found = taken(Some(text), None).await.unwrap().unwrap();
+    assert_eq!(found, r#"{"a":{"0":9223372036854775807},"t":{"2":7,"10":0}}"#);
+    let initial = b"\0v1\n{\"t\":{\"0\":3}}".as_slice();
+    assert_eq!(taken(None, Some(initial)).await.unwrap().unwrap(), r#"{"t":{"0":3}}"#, "where it would have begun");
+    assert_eq!(taken(None, None).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_no_position_of_kafka_is_refused() {
+    let wrong = [
+        r#"{"logOffset":3}"#,
+        r#"{"t":{"0":-1}}"#,
+        r#"{"t":{"x":1}}"#,
+        r#"{"t":{"0":1.5}}"#,
+        "7",
+        "",
+        "-",
+        "{\"t\":{\"0\":",
+        r#"{"t":{"0":9223372036854775808}}"#,
+        "null",
+        r#"[{"t":{"0":1}}]"#,
+    ];
+    for text in wrong {
+        let said = taken(Some(text), None).await.unwrap_err().to_string();
+        assert!(said.contains(&format!("'{text}' is not the position of a kafka source")), "{said}");
+    }
+    assert!(taken(None, Some(b"v1\n{}")).await.is_err());
+}

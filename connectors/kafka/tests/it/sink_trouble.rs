@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use tidegate_api::{CommitOutcome, ErrorKind, Sink, SinkWriter};
+use tidegate_api::{CommitOutcome, Epoch, ErrorKind, Sink, SinkWriter};
+use tidegate_kafka::TopicSink;
 
 use crate::broker_or_skip;
 use crate::sink_setup::{Bench, epoch, numbers, pairs, prepared, spec, step, texts};
@@ -91,11 +92,59 @@ async fn a_record_that_the_broker_refuses_breaks_only_its_own_attempt() {
     let (sink, _) = bench.open().await.unwrap();
     let long = "x".repeat(9000);
     let error = prepared(&sink, &epoch(0, 1, 0), &pairs(&[("k", "a"), ("k", &long), ("k", "b")])).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Transient, "{error}");
     assert!(error.to_string().contains(&bench.topic) && error.to_string().contains("of the epoch"), "{error}");
     assert_eq!(bench.values(), Vec::<String>::new(), "and nothing is open");
     step(&sink, &epoch(0, 1, 1), &pairs(&[("k", "a"), ("k", "b")])).await.unwrap();
     assert_eq!(bench.values(), ["a", "b"]);
+}
+
+/// The whole step, again and again, as the loop does it.
+async fn steps(sink: &TopicSink, epoch: &Epoch, rows: &[RecordBatch]) -> (Vec<(usize, usize)>, usize) {
+    for tries in 1..10 {
+        let mut writer = sink.writer(epoch, 0).await.unwrap();
+        let mut rejected = Vec::new();
+        let part = async {
+            for (at, batch) in rows.iter().enumerate() {
+                rejected.extend(writer.write(batch.clone()).await?.into_iter().map(|it| {
+                    assert_eq!(it.error.kind(), ErrorKind::Data);
+                    (at, it.row)
+                }));
+            }
+            writer.prepare().await
+        };
+        match part.await {
+            Ok(part) => {
+                sink.commit(epoch, vec![part], &[]).await.unwrap();
+                return (rejected, tries);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Transient, "{error}"),
+        }
+    }
+    panic!("too many tries");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_the_broker_refuses_are_given_back_and_the_others_written() {
+    let broker = broker_or_skip!();
+    let mut bench = Bench::new(broker, "refused", 1).await;
+    bench.topic = format!("{}-small", bench.topic);
+    create_with(broker, &bench.topic, 1, &[("max.message.bytes", "5000")]).await;
+    let (sink, _) = bench.open().await.unwrap();
+    let long = "x".repeat(9000);
+    let odd = pairs(&[("k", "a"), ("k", &long), ("k", "b")]);
+    let batches = [numbers(0..400), odd.clone(), numbers(400..800), odd, numbers(800..1200)];
+    let began = std::time::Instant::now();
+    let (rejected, tries) = steps(&sink, &epoch(0, 1, 0), &batches).await;
+    println!("{tries} tries, {:?}", began.elapsed());
+    assert_eq!(rejected, [(1, 1), (3, 1)]);
+    let mut expected = texts(0..1200);
+    expected.extend(["a", "a", "b", "b"].map(str::to_owned));
+    assert_eq!(bench.values(), expected);
+    // The next epoch is as ever.
+    let (rejected, tries) = steps(&sink, &epoch(1, 1, 0), &[pairs(&[("k", "c")])]).await;
+    assert_eq!((rejected.len(), tries), (0, 1));
+    assert_eq!(bench.values().last().unwrap(), "c");
 }
 
 #[tokio::test(flavor = "multi_thread")]

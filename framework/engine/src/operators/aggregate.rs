@@ -3,6 +3,7 @@
 //! Per epoch (Spark: `StateStoreSaveExec`):
 //! ```text
 //! new    = merge(partials)                       // one row a key
+//! new    = windows of new                         // if they are of panes (see `panes`)
 //! new   -= late rows                              // pane <= late watermark; not in complete mode
 //! merged = merge(state rows of the same keys, new)
 //! state := merged                                 // overlay
@@ -23,7 +24,9 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_epoch::{OperatorDelta, OperatorNumbers, OperatorSnapshot};
+use tidegate_sql::Panes;
 
+use super::panes::Spread;
 use super::shape::{split_late, to_output};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
@@ -47,6 +50,8 @@ pub(crate) struct AggregateSpec {
     pub(crate) name: Arc<str>,
     pub(crate) complete: bool,
     pub(crate) keys: Vec<GroupKey>,
+    /// Its rows come in panes of sliding windows.
+    pub(crate) panes: Option<Panes>,
     output: SchemaRef,
     physical: Option<Physical>,
 }
@@ -62,7 +67,7 @@ struct Physical {
 
 impl AggregateSpec {
     pub(crate) fn new(name: Arc<str>, complete: bool, keys: Vec<GroupKey>, output: SchemaRef) -> Self {
-        Self { name, complete, keys, output, physical: None }
+        Self { name, complete, keys, panes: None, output, physical: None }
     }
 
     /// Takes DataFusion's plan of the aggregate apart; returns the piece that makes partial rows.
@@ -85,6 +90,11 @@ impl AggregateSpec {
         let key_count = groups.expr().len();
         self.physical = Some(Physical { key_count, partial: schema, merge, finish, empty });
         Ok(partial)
+    }
+
+    /// The key column that is a window.
+    fn window(&self) -> Option<usize> {
+        self.keys.iter().position(|key| matches!(key, GroupKey::Window { .. }))
     }
 
     /// The key column by which rows are late and groups close.
@@ -242,6 +252,9 @@ impl Aggregate {
             partials.push(empty.clone());
         }
         let mut rows = self.merge(ctx.runner, partials).await?;
+        if let (Some(panes), Some(key)) = (self.spec.panes, self.spec.window()) {
+            rows = Spread { panes, key, merge: &self.physical.merge, runner: ctx.runner }.windows(rows).await?;
+        }
         if let (Some(pane), Some(late_us)) = (self.pane, ctx.late_us) {
             for batch in &mut rows {
                 let (kept, late) = split_late(batch.clone(), pane, late_us)?;

@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, OutputMode, Result};
-use tidegate_sql::reads_stream;
+use tidegate_sql::{by_panes, reads_stream};
 
 use super::physical::PiecePlanner;
 use super::stage_leaf::StageLeaf;
@@ -130,12 +130,17 @@ impl<'a> GraphBuilder<'a> {
             return Ok(at);
         }
         let at = self.known.len();
+        let (aggregate, panes) = match by_panes(&aggregate)? {
+            Some((aggregate, panes)) => (aggregate, Some(panes)),
+            None => (aggregate, None),
+        };
         let (aggregate, keys) = with_plain_keys(aggregate)?;
         let name = match self.known.iter().position(|(plan, _)| *plan == key.0) {
             Some(twin) => format!("aggregate-{twin}-complete"),
             None => format!("aggregate-{at}"),
         };
-        let spec = AggregateSpec::new(name.into(), complete, keys, Arc::clone(schema.inner()));
+        let mut spec = AggregateSpec::new(name.into(), complete, keys, Arc::clone(schema.inner()));
+        spec.panes = panes;
         self.graph.stages.push(Stage { spec, emissions: BTreeSet::from([emission]) });
         self.known.push(key);
         self.waiting.push((at, aggregate));

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use datafusion::physical_plan::displayable;
 
 use tidegate_api::Replay;
+use tidegate_epoch::Tolerance;
 
 use super::cut::Target;
-use super::{PlannedSink, QueryPlan};
+use super::{PlannedLetters, PlannedSink, QueryPlan};
 use crate::exec::leaf::Emission;
 
 impl QueryPlan {
@@ -46,7 +47,18 @@ impl QueryPlan {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }
         }
-        Ok(())
+        self.write_errors(text)
+    }
+
+    fn write_errors(&self, text: &mut String) -> std::fmt::Result {
+        match (self.spec.options.errors.tolerance, &self.letters) {
+            (Tolerance::None, _) => Ok(()),
+            (Tolerance::All, None) => writeln!(text, "rows that can't be used: dropped and counted"),
+            (Tolerance::All, Some(PlannedLetters { part, connector })) => {
+                let promise = connector.guarantee(&part.settings).map(|it| format!(", {it}")).unwrap_or_default();
+                writeln!(text, "rows that can't be used: dead letters ({}{promise})", part.connector)
+            }
+        }
     }
 
     fn write_checkpoint(&self, text: &mut String) -> std::fmt::Result {
@@ -87,6 +99,11 @@ impl QueryPlan {
                 })
                 .collect();
             writeln!(text, "stage {at}: state '{}', emits {}", stage.spec.name, emits.join(" and "))?;
+            if let Some(panes) = stage.spec.panes {
+                let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));
+                let (size, slide, pane) = (micros(panes.size_us), micros(panes.slide_us), micros(panes.pane_us));
+                writeln!(text, "    windows of {size:?} every {slide:?}, merged from panes of {pane:?}")?;
+            }
             for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Stage(at)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }

@@ -54,3 +54,25 @@ async fn problems_name_their_place() {
     assert!(text.iter().any(|it| it.starts_with("sinks.a: ") && it.contains("watermark")), "{text:?}");
     assert!(text.iter().any(|it| it.starts_with("sinks.b: ") && it.contains("nope")), "{text:?}");
 }
+
+#[tokio::test]
+async fn sliding_windows_are_merged_from_panes_where_the_functions_merge() {
+    let folder = tempfile::tempdir().unwrap();
+    let clicks = source("clicks", SCHEMA, Some(("ts", "10 minutes")));
+    let query = |what: &str, every: &str| {
+        format!("SELECT window.start AS s, {what} AS n FROM clicks GROUP BY window(ts, '10 minutes', '{every}'), page")
+    };
+    let explain = async |sql: String| {
+        let sinks = vec![sink("a", &sql, OutputMode::Append)];
+        Rig::new().plan(spec(folder.path(), vec![clicks.clone()], &[], sinks)).await.unwrap().explain()
+    };
+    let text = explain(query("count(*)", "10 seconds")).await;
+    assert!(text.contains("windows of 600s every 10s, merged from panes of 10s"), "{text}");
+    assert!(!text.contains("UnnestExec"), "{text}");
+    let text = explain(query("sum(user_id)", "4 minutes")).await;
+    assert!(text.contains("windows of 600s every 240s, merged from panes of 120s"), "{text}");
+    for (what, every) in [("first_value(user_id)", "10 seconds"), ("count(*)", "7 seconds")] {
+        let text = explain(query(what, every)).await;
+        assert!(text.contains("UnnestExec") && !text.contains("panes"), "{text}");
+    }
+}

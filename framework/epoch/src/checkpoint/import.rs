@@ -28,11 +28,39 @@ impl Checkpoint {
     /// # Errors
     /// `Config` if the checkpoint has been used, `Transient` if the store fails.
     pub async fn import(&self, point: ImportPoint) -> Result<()> {
+        let branch = self.branch_at(point).await?;
+        self.begin_with(&branch).await
+    }
+
+    /// Gives a source entries of its own log that another program has kept, before `import`. What is there already must
+    /// be the same.
+    ///
+    /// # Errors
+    /// `Config` if the checkpoint has been used, or has other entries; `Transient` if the store fails.
+    pub async fn import_log(&self, source: &str, entries: &[(String, Vec<u8>)]) -> Result<()> {
+        self.check_unused().await?;
+        let log = self.source_log(source).await?;
+        for (key, bytes) in entries {
+            if !log.put_new(key, bytes).await? && log.get(key).await?.as_deref() != Some(bytes) {
+                let text = format!("the log of source {source} has another entry {key} already; use a new checkpoint");
+                return Err(Error::config(format!("checkpoint {}: {text}", self.location())));
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_unused(&self) -> Result<()> {
         let used = !self.wal.attempts().await?.is_empty() || self.spark.latest().await?.is_some();
         if used || !self.branches.list().await?.is_empty() {
             let text = "it has been used: only a new checkpoint can begin where another program stopped";
             return Err(Error::config(format!("checkpoint {}: {text}", self.location())));
         }
+        Ok(())
+    }
+
+    /// The branch that begins at `point`; nothing but the sources' names is written.
+    pub(crate) async fn branch_at(&self, point: ImportPoint) -> Result<Branch> {
+        self.check_unused().await?;
         let mut sources = Vec::new();
         for (name, offset) in point.positions {
             let index = self.source_index(&name).await?;
@@ -53,8 +81,7 @@ impl Checkpoint {
             removed: Vec::new(),
             suppress: false,
         };
-        self.owner.check().await?;
-        let branch = Branch {
+        Ok(Branch {
             next: point.next,
             base: None,
             plan,
@@ -63,7 +90,12 @@ impl Checkpoint {
             delivered: None,
             take_back: false,
             reason: point.reason,
-        };
-        self.branches.write(&branch).await
+        })
+    }
+
+    /// Has the next start begin with this branch.
+    pub(crate) async fn begin_with(&self, branch: &Branch) -> Result<()> {
+        self.owner.check().await?;
+        self.branches.write(branch).await
     }
 }

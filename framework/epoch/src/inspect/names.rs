@@ -3,6 +3,7 @@
 use tidegate_api::AttemptId;
 
 use crate::log::wal;
+use crate::sink_task::parse_rejects_name;
 use crate::snapshot;
 
 /// A file of a checkpoint.
@@ -20,6 +21,8 @@ pub(super) enum Name {
     Named(u64),
     /// An output that waits for its sink, of this attempt.
     Staged(u64, AttemptId),
+    /// What a sink rejected of this attempt's output.
+    Rejects(u64, AttemptId),
     /// Whose first epoch is this.
     Branch(u64),
     Generation(u64),
@@ -72,8 +75,14 @@ impl Name {
     }
 }
 
-/// `<epoch>.<generation>.<n>.<sink>`.
+/// `<epoch>.<generation>.<n>.<sink>`, or what a sink rejected.
 fn staged(name: &str) -> Option<Name> {
+    if let Some((epoch, attempt, ..)) = parse_rejects_name(name) {
+        return Some(Name::Rejects(epoch, attempt));
+    }
+    if let Some((output, _)) = name.split_once(".letters.") {
+        return staged(output);
+    }
     let (record, sink) = name.rsplit_once('.')?;
     number(sink)?;
     wal::parse_name(record).map(|(epoch, attempt)| Name::Staged(epoch, attempt))

@@ -15,7 +15,8 @@ use super::owner;
 use crate::checkpoint::{LOCATION_KEY, VERSION_KEY, read_names, read_version};
 use crate::log::Record;
 use crate::log::spark::{METADATA, commit_text, offsets_text, read_metadata};
-use crate::manifest::StagedPlace;
+use crate::manifest::{StagedPiece, StagedPlace};
+use crate::sink_task::open_rejects;
 use crate::snapshot::SnapshotFiles;
 use crate::stage::FOLDER as STAGED;
 use crate::store::{Store, sidecar};
@@ -191,6 +192,19 @@ async fn staged(store: &Store, contents: &Contents, findings: &mut Vec<Finding>)
                 _ => {}
             }
             named.insert(key);
+        }
+    }
+    for (key, (name, _)) in &contents.files {
+        let Name::Rejects(epoch, attempt) = name else { continue };
+        if contents.records.get(epoch).is_none_or(|it| !it.contains_key(attempt)) {
+            findings.push(Finding::new(key, "is foreign, or was left behind: it is of no record"));
+        }
+        match store.read(key).await?.map(|it| open_rejects(&it)) {
+            Some(Err(e)) => findings.push(Finding::new(key, e.to_string())),
+            Some(Ok((StagedPiece { place: StagedPlace::File(name), .. }, _))) => {
+                named.insert(format!("{STAGED}/{name}"));
+            }
+            _ => {}
         }
     }
     for (key, (name, _)) in &contents.files {

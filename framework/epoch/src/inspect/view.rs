@@ -10,9 +10,9 @@ use super::contents::Contents;
 use super::names::Name;
 use super::owner::{self, OwnerView};
 use crate::checkpoint::read_version;
-use crate::log::Record;
 use crate::log::branch::Branch;
 use crate::log::spark::{SparkLogs, read_metadata};
+use crate::log::{Plan, Record};
 use crate::store::Store;
 
 /// What a checkpoint holds.
@@ -134,7 +134,7 @@ pub(super) async fn view(store: &Arc<Store>, contents: Contents) -> Result<Check
         query_id: read_metadata(store).await?.map(|it| it.0),
         owner: owner::view(store, &contents).await?,
         epochs: epochs(&contents, newest.as_ref()),
-        sources: contents.newest().map(sources).unwrap_or_default(),
+        sources: standing(&contents).map(sources).unwrap_or_default(),
         sinks: sinks(&contents),
         snapshots: snapshots(&contents),
         branches: contents.branches.values().map(branch).collect(),
@@ -175,10 +175,16 @@ fn epochs(contents: &Contents, newest: Option<&NewestView>) -> Vec<EpochView> {
     epochs
 }
 
-fn sources(newest: &Record) -> Vec<SourceView> {
+/// The plan that the sources stand at the end of: an import has no record yet.
+fn standing(contents: &Contents) -> Option<&Plan> {
+    let begun = || contents.branches.last_key_value().map(|(_, it)| &it.plan);
+    contents.newest().map(|it| &it.plan).or_else(begun)
+}
+
+fn sources(newest: &Plan) -> Vec<SourceView> {
     let view =
         |it: &crate::log::SourceRange| SourceView { name: it.name.clone(), index: it.index, offset: it.end.clone() };
-    newest.plan.sources.iter().map(view).collect()
+    newest.sources.iter().map(view).collect()
 }
 
 fn branch(branch: &Branch) -> BranchView {

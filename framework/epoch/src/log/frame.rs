@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Snapshot,
     /// A point to go on from.
     Branch,
+    /// What a sink rejected.
+    Rejects,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Record => b"TGEPOCH\n",
             Self::Snapshot => b"TGSTATE\n",
             Self::Branch => b"TGBRNCH\n",
+            Self::Rejects => b"TGREJCT\n",
         }
     }
 }

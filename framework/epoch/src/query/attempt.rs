@@ -64,7 +64,7 @@ impl Query {
         let numbers = self.program.run(input, &mut outputs).await?;
         let next = self.watermark.after(&numbers.event_times);
         let delta = encode_deltas(&self.program.delta()?)?;
-        let manifest = Manifest::new(attempt, &numbers, &next, outputs.rows(), &delta);
+        let manifest = Manifest::new(attempt, &numbers, &next, outputs.written(), &delta);
         let record = Record { attempt, commit: self.commit.clone(), plan: plan.clone(), manifest };
         self.faults.hit(Point::Prepare, plan.epoch)?;
         let delivery = self.sinks.prepare(&epoch, outputs).await?;

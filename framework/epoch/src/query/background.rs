@@ -112,7 +112,8 @@ impl Query {
             timings,
             sources: self.sources.reports(),
             sinks: self.sinks.reports(),
-            sink_rows: &decided.record.manifest.counts.sink_rows,
+            counts: &decided.record.manifest.counts,
+            rejected: &decided.rejected,
             fsyncs: now.calls - synced.calls,
             fsync_time: now.time.saturating_sub(synced.time),
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tidegate_api::{Error, Ownership as _, Result};
 
 use super::{Life, Query};
+use crate::checkpoint::Checkpoint;
 use crate::log::branch::{Branch, Delivered, Mode};
 use crate::log::{Commit, Plan, Record, SourceMark, SourceRange};
 use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
@@ -50,8 +51,23 @@ pub struct RewindReport {
     pub to: u64,
     /// The number of the next epoch.
     pub next: u64,
-    /// In mode `replay`: the sinks that could not take back their rows, which will be there twice.
-    pub not_restored: Vec<Arc<str>>,
+    /// What becomes of the rows that each sink got after epoch `to`, in the order of the sinks.
+    pub sinks: Vec<(Arc<str>, SinkOutcome)>,
+}
+
+/// What becomes of the rows that a sink got after the epoch that its query goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOutcome {
+    /// They stay, and do not come again.
+    Kept,
+    /// They were taken back, and come again.
+    TakenBack,
+    /// They stay, since the sink can't take them back, and come a second time, over the same keys.
+    Overwritten,
+    /// They stay, since the sink can't take them back, and come a second time.
+    Twice,
+    /// They stay, and come a second time: nobody waits for this sink.
+    BestEffort,
 }
 
 /// The end of the line that a query goes back on.
@@ -86,10 +102,13 @@ impl Query {
         if let Some(mut broken_off) = self.checkpoint.branches.newest().await? {
             self.take_back(&mut broken_off).await?;
         }
-        let head = self.head(&stands, sinks).await?;
-        let base = self.decided(head.commit.as_ref(), to).await?;
+        let head = head(&self.checkpoint, &self.digest, &stands, sinks).await?;
+        let base = decided(&self.checkpoint, head.commit.as_ref(), to).await?;
         // Read whole, and taken by the operators: what can't be gone on from is refused here.
         Chain::read(&self.checkpoint, Some(&base)).await?.restore(self.program.as_mut())?;
+        if sinks == SinkMode::Replay {
+            self.sinks.check_restore(Some(to)).await?;
+        }
         let (record, _) = self.checkpoint.wal.read(to, base.attempt).await?;
         let shown = stands.iter().filter_map(|it| it.committed.map(|(epoch, _)| epoch)).max();
         let used = self.checkpoint.spark.latest().await?.max(shown).max(Some(head.number)).unwrap_or(0);
@@ -108,72 +127,8 @@ impl Query {
         self.checkpoint.branches.write(&branch).await?;
         let not_restored = self.take_back(&mut branch).await?;
         self.checkpoint.owner.release().await;
-        Ok(RewindReport { from: head.number, to, next, not_restored })
-    }
-
-    /// Where the query stands now, by its files and sinks.
-    async fn head(&self, stands: &[SinkStands], sinks: SinkMode) -> Result<Head> {
-        let newest = Newest::read(&self.checkpoint).await?;
-        let branch = self.checkpoint.branches.newest().await?;
-        if let Some(branch) = branch.filter(|it| newest.as_ref().is_none_or(|newest| newest.epoch() < it.next)) {
-            let plan = branch.plan;
-            let here = Delivered { positions: marks(&plan), watermark_ms: plan.watermark_ms };
-            let delivered = branch.delivered.unwrap_or(here);
-            let number = branch.next.saturating_sub(1);
-            return Ok(Head { commit: branch.base, delivered, times: (plan.time_ms, plan.write_time_us), number });
-        }
-        let Some(newest) = newest else {
-            let text = format!("{} has no epoch to go back to", about(&self.checkpoint));
-            return Err(Error::config(text));
-        };
-        let number = newest.epoch();
-        let latest = &newest.record().plan;
-        let times = (latest.time_ms, latest.write_time_us);
-        match newest.verdict(stands, &self.digest)? {
-            Verdict::Decided(attempt) => {
-                let (record, _) = self.checkpoint.wal.read(number, attempt).await?;
-                let delivered = Delivered { positions: marks(&record.plan), watermark_ms: record.plan.watermark_ms };
-                Ok(Head { commit: Some(record.outcome()), delivered, times, number })
-            }
-            Verdict::Staged(_) | Verdict::Pending(_) => {
-                let maybe = |it: &&SinkStands| !it.best_effort && it.committed.is_none_or(|(epoch, _)| epoch >= number);
-                if let Some(sink) = stands.iter().find(maybe).filter(|_| sinks == SinkMode::Keep) {
-                    return Err(Error::config(format!(
-                        "epoch {number} is pending, and sink {} may show it: start the query once to finish it, or go \
-                         back with sinks: replay",
-                        sink.name
-                    )));
-                }
-                let Record { commit, plan, .. } = newest.record().clone();
-                let delivered = Delivered { positions: starts(&plan), watermark_ms: plan.late_watermark_ms };
-                Ok(Head { commit, delivered, times, number })
-            }
-        }
-    }
-
-    /// The outcome of epoch `to`, on the line that ends at `head`.
-    async fn decided(&self, head: Option<&Commit>, to: u64) -> Result<Commit> {
-        let records = self.checkpoint.wal.attempts().await?;
-        let mut at = head.cloned();
-        let mut oldest = None;
-        while let Some(commit) = at {
-            let there = records.get(&commit.epoch).is_some_and(|it| it.contains(&commit.attempt));
-            if commit.epoch < to || !there {
-                break;
-            }
-            if commit.epoch == to {
-                return Ok(commit);
-            }
-            oldest = Some(commit.epoch);
-            at = self.checkpoint.wal.read(commit.epoch, commit.attempt).await?.0.commit;
-        }
-        let newest = head.map_or("none".to_owned(), |it| it.epoch.to_string());
-        let oldest = oldest.map_or("none".to_owned(), |it| it.to_string());
-        Err(Error::config(format!(
-            "{}: epoch {to} can't be gone back to: of the epochs that are decided and still there the newest is {newest}, \
-             the oldest {oldest}, without those that were left by going back",
-            about(&self.checkpoint)
-        )))
+        let sinks = self.sinks.outcomes(sinks == SinkMode::Keep, &not_restored);
+        Ok(RewindReport { from: head.number, to, next, sinks })
     }
 
     /// The sinks take back what they show after the base of the branch; returns those that can't. Repeated if a crash came
@@ -212,6 +167,79 @@ impl Query {
         self.delivered = branch.delivered;
         Ok(())
     }
+}
+
+/// Where the query stands now, by its files and sinks.
+async fn head(checkpoint: &Checkpoint, digest: &str, stands: &[SinkStands], sinks: SinkMode) -> Result<Head> {
+    let newest = Newest::read(checkpoint).await?;
+    let branch = checkpoint.branches.newest().await?;
+    if let Some(branch) = branch.filter(|it| newest.as_ref().is_none_or(|newest| newest.epoch() < it.next)) {
+        let plan = branch.plan;
+        let here = Delivered { positions: marks(&plan), watermark_ms: plan.watermark_ms };
+        let delivered = branch.delivered.unwrap_or(here);
+        let number = branch.next.saturating_sub(1);
+        return Ok(Head { commit: branch.base, delivered, times: (plan.time_ms, plan.write_time_us), number });
+    }
+    let Some(newest) = newest else {
+        let text = format!("{} has no epoch to go back to", about(checkpoint));
+        return Err(Error::config(text));
+    };
+    let number = newest.epoch();
+    let latest = &newest.record().plan;
+    let times = (latest.time_ms, latest.write_time_us);
+    match newest.verdict(stands, digest)? {
+        Verdict::Decided(attempt) => {
+            let (record, _) = checkpoint.wal.read(number, attempt).await?;
+            let delivered = Delivered { positions: marks(&record.plan), watermark_ms: record.plan.watermark_ms };
+            Ok(Head { commit: Some(record.outcome()), delivered, times, number })
+        }
+        Verdict::Staged(_) | Verdict::Pending(_) => {
+            let maybe = |it: &&SinkStands| !it.best_effort && it.committed.is_none_or(|(epoch, _)| epoch >= number);
+            if let Some(sink) = stands.iter().find(maybe).filter(|_| sinks == SinkMode::Keep) {
+                return Err(Error::config(format!(
+                    "epoch {number} is pending, and sink {} may show it: start the query once to finish it, or go \
+                     back with sinks: replay",
+                    sink.name
+                )));
+            }
+            let Record { commit, plan, .. } = newest.record().clone();
+            let delivered = Delivered { positions: starts(&plan), watermark_ms: plan.late_watermark_ms };
+            Ok(Head { commit, delivered, times, number })
+        }
+    }
+}
+
+/// The outcome of epoch `to`, on the line that ends at `head`.
+async fn decided(checkpoint: &Checkpoint, head: Option<&Commit>, to: u64) -> Result<Commit> {
+    let records = checkpoint.wal.attempts().await?;
+    let snapshots = checkpoint.snapshots.list().await?;
+    // From the newest back to the oldest that can be begun from.
+    let (mut line, mut reached) = (Vec::new(), 0);
+    let mut at = head.cloned();
+    while let Some(commit) = at.take() {
+        if snapshots.contains(&(commit.epoch, commit.attempt)) {
+            reached = line.len() + 1;
+        }
+        if !records.get(&commit.epoch).is_some_and(|it| it.contains(&commit.attempt)) {
+            break;
+        }
+        at = checkpoint.wal.read(commit.epoch, commit.attempt).await?.0.commit;
+        line.push(commit);
+        if at.is_none() {
+            reached = line.len();
+        }
+    }
+    line.truncate(reached);
+    if let Some(commit) = line.iter().find(|it| it.epoch == to) {
+        return Ok(commit.clone());
+    }
+    let there = match (line.last(), line.first()) {
+        (Some(oldest), Some(newest)) => format!("expected one from {} to {}", oldest.epoch, newest.epoch),
+        _ => "no epoch is decided and still there".to_owned(),
+    };
+    let about = about(checkpoint);
+    let left = if checkpoint.branches.list().await?.is_empty() { "" } else { " that was not left by going back" };
+    Err(Error::config(format!("{about}: epoch {to} can't be gone back to: {there}{left}")))
 }
 
 /// A plan that reads nothing: the sources stand where it ends.

@@ -11,12 +11,20 @@ use crate::recovery::Chain;
 use crate::sink_task::Delivery;
 use crate::watermark::Watermark;
 
+/// What a commit came to.
+pub(super) struct Committed {
+    /// The record of another attempt, if it is that one which the sinks show.
+    pub(super) adopted: Option<Record>,
+    /// Rows that waited for their sink and were not taken, by sink.
+    pub(super) rejected: Vec<u64>,
+}
+
 impl Query {
     /// Commits and seals what has run.
     pub(super) async fn finish_attempt(&mut self, ran: Ran, timings: &mut Timings) -> Result<Decided> {
         let Ran { record, delta_bytes, numbers, next, delivery, .. } = ran;
         let mut clock = Lap::new(&self.clock);
-        let adopted = self.commit(&record, delivery).await?;
+        let Committed { adopted, rejected } = self.commit(&record, delivery).await?;
         timings.add("addBatch", clock.lap());
         let own = adopted.is_none();
         let record = adopted.unwrap_or(record);
@@ -39,12 +47,12 @@ impl Query {
         self.commit = Some(outcome);
         self.last = Some(record.plan.clone());
         timings.add("commitOffsets", clock.lap());
-        Ok(Decided { record, delta_bytes, numbers })
+        Ok(Decided { record, delta_bytes, numbers, rejected })
     }
 
     /// Makes an epoch that is logged visible in all sinks; from here on it is never run again. Returns the record of
     /// another attempt if it is that one which they show.
-    pub(super) async fn commit(&mut self, ours: &Record, mut delivery: Delivery) -> Result<Option<Record>> {
+    pub(super) async fn commit(&mut self, ours: &Record, mut delivery: Delivery) -> Result<Committed> {
         self.faults.hit(Point::Ownership, ours.epoch())?;
         self.checkpoint.owner.check().await?;
         let mut adopted: Option<Record> = None;
@@ -53,7 +61,11 @@ impl Query {
         loop {
             let shown = match self.sinks.commit(&epoch, &mut delivery, &positions).await {
                 Ok(Some(shown)) => shown,
-                Ok(None) => return Ok(adopted),
+                Ok(None) => {
+                    let rejected = delivery.rejected();
+                    self.staged.note(&epoch, delivery.files);
+                    return Ok(Committed { adopted, rejected });
+                }
                 Err(e) if self.faults.crashed() => return Err(e),
                 // What a sink says to an owner that was overtaken is of no interest.
                 Err(e) => return self.checkpoint.owner.check().await.and(Err(e)),
@@ -63,7 +75,7 @@ impl Query {
             let mixed = delivery.is_shown_by(epoch.attempt);
             if other.manifest.is_staged() && (same_ranges || !mixed) {
                 // The sinks that are left get the rows that the first one shows.
-                delivery.go_over_to(self.sinks.delivery(&other, &sections).await?);
+                delivery.go_over_to(self.sinks.delivery(&other, &sections).await?, shown);
                 epoch = other.plan.epoch(shown);
                 positions = ends(&other.plan);
             } else if !same_ranges && (mixed || self.sinks.waits_for(&delivery)) {

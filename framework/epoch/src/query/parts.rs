@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidegate_api::Clock;
 
 use crate::handle::QueryListener;
+use crate::letters::Errors;
 use crate::program::Program;
 use crate::progress::QueryProgress;
 use crate::sink_task::SinkPart;
@@ -21,6 +22,8 @@ pub struct QueryParts {
     pub sources: Vec<SourcePart>,
     /// Where rows go, in the order of commit; names are unique.
     pub sinks: Vec<SinkPart>,
+    /// What becomes of rows that can't be used.
+    pub errors: Errors,
     /// What an epoch computes.
     pub program: Box<dyn Program>,
     /// How the loop goes.
@@ -54,7 +57,7 @@ pub struct QuerySettings {
     /// Splits to aim at for each source.
     pub tasks: usize,
     /// Of several atomic sinks each gets the same rows even if the epoch is cut short (`stage.outputs`). False saves the
-    /// space and time that staging them costs.
+    /// space and time that staging them costs; with a dead letter sink it has no effect.
     pub stage_outputs: bool,
 }
 

@@ -3,6 +3,7 @@
 use tidegate_api::{AttemptId, Error, Result};
 use tokio::task::JoinSet;
 
+use super::commit::Committed;
 use super::{Decided, Life, Query, QueryParts, StagedFiles};
 use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
@@ -23,11 +24,12 @@ impl Query {
     /// # Errors
     /// `Config` if two sources or two sinks have one name.
     pub fn new(checkpoint: Checkpoint, parts: QueryParts) -> Result<Self> {
-        let QueryParts { name, sources, sinks, program, settings, clock, digest, listeners } = parts;
+        let QueryParts { name, sources, sinks, errors, program, settings, clock, digest, listeners } = parts;
         let faults = checkpoint.store.faults.clone();
         let sources = Sources::new(sources, settings.tasks)?;
-        let mut sinks = Sinks::new(sinks, checkpoint.store.clone())?;
+        let mut sinks = Sinks::new(sinks, errors, checkpoint.store.clone())?;
         sinks.owner = Some(checkpoint.ownership());
+        sinks.generation = checkpoint.generation();
         sinks.choose_ways(sources.are_replayable(), settings.stage_outputs);
         Ok(Self {
             sources,
@@ -205,7 +207,7 @@ impl Query {
         let synced = self.checkpoint.store.synced();
         let mut timings = Timings::default();
         let delivery = self.sinks.delivery(&record, &sections).await?;
-        let adopted = self.commit(&record, delivery).await?;
+        let Committed { adopted, rejected } = self.commit(&record, delivery).await?;
         let record = adopted.unwrap_or(record);
         timings.add("addBatch", self.clock.monotonic().saturating_sub(began));
         self.write_commit(&record).await?;
@@ -213,7 +215,7 @@ impl Query {
         self.load(&Chain::read(&self.checkpoint, Some(&record.outcome())).await?).await?;
         self.staged.settle_start(&self.checkpoint, &record.outcome()).await?;
         self.go_on_from(record.clone()).await?;
-        let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0 };
+        let decided = Decided { numbers: record.manifest.numbers(), record, delta_bytes: 0, rejected };
         let progress = self.tell(&decided, now_ms, began, &timings, synced);
         self.turns.end(self.clock.now_ms(), true);
         Ok(progress)

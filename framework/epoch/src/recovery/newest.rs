@@ -11,7 +11,8 @@ use tidegate_api::{AttemptId, Error, Result};
 use super::{Chain, about, refuse_ahead};
 use crate::checkpoint::Checkpoint;
 use crate::log::{Commit, Record};
-use crate::sink_task::SinkStands;
+use crate::sink_task::{SinkStands, parse_rejects_name};
+use crate::stage;
 
 /// What is to be done with the newest epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct Newest {
     /// The attempt that a snapshot is of.
     snapshot: Option<AttemptId>,
     committed: bool,
+    /// A sink rejected rows of it. They may wait for a dead letter sink that the record does not name.
+    rejects: bool,
 }
 
 impl Newest {
@@ -72,7 +75,9 @@ impl Newest {
             _ => None,
         };
         let committed = checkpoint.spark.is_committed(epoch).await?;
-        Ok(Some(Self { epoch, attempts, latest, delta, earlier, snapshot, committed }))
+        let staged = checkpoint.store.list(stage::FOLDER).await?;
+        let rejects = staged.iter().filter_map(|it| parse_rejects_name(it)).any(|it| it.0 == epoch);
+        Ok(Some(Self { epoch, attempts, latest, delta, earlier, snapshot, committed, rejects }))
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -115,7 +120,11 @@ impl Newest {
     /// others different rows.
     pub(crate) fn verdict(&self, sinks: &[SinkStands], digest: &str) -> Result<Verdict> {
         let shown = self.shown(sinks)?;
-        let decided = self.snapshot.is_some() || self.committed || (shown.by_all && shown.first.is_some());
+        let shown_by_all = shown.by_all && shown.first.is_some();
+        let waits = shown_by_all
+            && self.rejects
+            && shown.first.and_then(|it| self.of(it)).is_some_and(|it| it.manifest.is_staged());
+        let decided = self.snapshot.is_some() || self.committed || (shown_by_all && !waits);
         let attempt = self.snapshot.or(shown.first).unwrap_or_else(|| self.best());
         if decided {
             return Ok(Verdict::Decided(attempt));

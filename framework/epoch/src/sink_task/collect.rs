@@ -1,5 +1,6 @@
 //! `Outputs` that keep their rows in memory: for tests of a `Program` alone.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -51,7 +52,10 @@ impl Outputs {
             target: Target::Writer(Box::new(Collector { at, rows: rows.clone() })),
             best_effort: false,
             rows: 0,
+            dead: 0,
         };
-        (Self { outputs: (0..sinks).map(output).collect() }, rows)
+        let outputs = (0..sinks).map(output).collect();
+        let (rules, undecoded) = (Arc::default(), BTreeMap::new());
+        (Self { outputs, letters: None, rules, epoch: None, undecoded }, rows)
     }
 }

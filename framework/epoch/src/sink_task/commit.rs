@@ -1,16 +1,18 @@
 //! The second phase: each sink shows the epoch, from what it prepared or from what waits for it. What was tried is tried
-//! again until the outcome is known; a sink that writes in one step repeats the whole step.
+//! again until the outcome is known; a sink that writes in one step repeats the whole step. Dead letters come last, when it
+//! is known what the others did not take.
 
 use serde_json::Value;
 use tidegate_api::{AttemptId, CommitOutcome, Epoch, Error, ErrorKind, Result, SourcePosition, Staging};
 
 use super::outputs::write;
 use super::staged::Ready;
-use super::{Delivery, Sinks};
+use super::{Delivery, SinkTask, Sinks};
 use crate::fault::Point;
+use crate::stage::StageReader;
 
 impl Sinks {
-    /// Makes the epoch visible in all sinks, in order, best-effort ones last. Stops at a sink that shows an attempt before
+    /// Makes the epoch visible in all sinks, in order, dead letters after them, best-effort ones last. Stops at a sink that shows an attempt before
     /// ours which has not been accepted, and returns it.
     ///
     /// # Errors
@@ -24,7 +26,8 @@ impl Sinks {
         let (last, first): (Vec<_>, Vec<_>) = (0..self.tasks.len()).partition(|at| self.is_best_effort(*at));
         for at in first.into_iter().chain(last) {
             let group = self.group(at, delivery);
-            if group.is_empty() {
+            let no_letters = self.is_for_letters(at) && !delivery.has_letters(at);
+            if group.is_empty() || no_letters {
                 continue;
             }
             match self.commit_group(&group, epoch, delivery, positions).await {
@@ -80,10 +83,14 @@ impl Sinks {
         let same = |it: &usize| {
             *it == at || (group.is_some() && self.tasks.get(*it).is_some_and(|it| it.sink.commit_group() == group))
         };
-        if !waits(&at) {
-            return Vec::new();
+        match (waits(&at), self.is_for_letters(at)) {
+            (false, _) => Vec::new(),
+            (true, true) => vec![at],
+            (true, false) => {
+                let others = (0..self.tasks.len()).filter(|it| !self.is_for_letters(*it));
+                others.filter(same).filter(waits).collect()
+            }
         }
-        (0..self.tasks.len()).filter(same).filter(waits).collect()
     }
 
     /// Commits until the outcome is known. A best-effort sink gets one try: it must not delay the others.
@@ -131,28 +138,55 @@ impl Sinks {
     async fn parts(&self, group: &[usize], epoch: &Epoch, delivery: &mut Delivery) -> Result<Vec<Value>> {
         let mut parts = Vec::new();
         for at in group {
-            let (Some(task), Some(item)) = (self.tasks.get(*at), delivery.items.get_mut(*at)) else { continue };
-            let part = match &item.ready {
+            let (Some(task), Some(item)) = (self.tasks.get(*at), delivery.items.get(*at)) else { continue };
+            match &item.ready {
                 Ready::Nothing => continue,
                 Ready::Parts(own) => {
                     parts.extend(own.iter().cloned());
                     continue;
                 }
-                Ready::Rows(stage) => {
-                    self.faults.hit(Point::CommitStaged, epoch.number)?;
-                    let mut writer = task.sink.writer(epoch, 0).await?;
-                    let mut rows = stage.read()?;
-                    while let Some(batch) = rows.next()? {
-                        write(writer.as_mut(), batch).await?;
-                    }
-                    writer.prepare().await?
-                }
-            };
-            if task.sink.staging() != Staging::Rows {
+                Ready::Rows(_) => {}
+            }
+            let part = self.write_waiting(*at, task, epoch, delivery).await?;
+            if let Some(item) = delivery.items.get_mut(*at).filter(|_| task.sink.staging() != Staging::Rows) {
                 item.ready = Ready::Parts(vec![part.clone()]);
             }
             parts.push(part);
         }
         Ok(parts)
+    }
+
+    /// Writes the rows that wait for a sink. What it does not take of them is durable then.
+    async fn write_waiting(&self, at: usize, task: &SinkTask, epoch: &Epoch, delivery: &mut Delivery) -> Result<Value> {
+        self.faults.hit(Point::CommitStaged, epoch.number)?;
+        let for_letters = self.is_for_letters(at);
+        let mut rejects = self.reject_writer(at, task, epoch, delivery);
+        let mut writer = task.sink.writer(epoch, 0).await?;
+        for mut rows in self.waiting(at, delivery)? {
+            while let Some(batch) = rows.next()? {
+                // A letter that is not taken has nowhere to go.
+                let rejected = write(writer.as_mut(), &batch, self.rules.tolerates() && !for_letters).await?;
+                rejects.add(&batch, &rejected)?;
+            }
+        }
+        let shown = writer.is_shown();
+        let part = writer.prepare().await?;
+        if !shown && !for_letters {
+            self.keep_rejects(at, epoch, rejects.finish()?, delivery).await?;
+        }
+        Ok(part)
+    }
+
+    /// What waits for a sink; for dead letters also what the others rejected, by sink.
+    fn waiting(&self, at: usize, delivery: &Delivery) -> Result<Vec<StageReader>> {
+        let mut waiting = Vec::new();
+        if let Some(Ready::Rows(stage)) = delivery.items.get(at).map(|it| &it.ready) {
+            waiting.push(stage.read()?);
+        }
+        let rejects = delivery.items.iter().filter(|_| self.is_for_letters(at)).filter_map(|it| it.rejects.as_ref());
+        for rejects in rejects {
+            waiting.push(rejects.letters.read()?);
+        }
+        Ok(waiting)
     }
 }

@@ -1,10 +1,13 @@
 //! What each sink will be given once the epoch is logged, and what of it is staged: can be given after a restart too.
 
+use std::sync::Arc;
+
 use arrow_buffer::Buffer;
 use serde_json::Value;
 use tidegate_api::{AttemptId, Epoch, Error, Result};
 
 use super::outputs::Target;
+use super::rejects::Rejects;
 use super::{Outputs, Sinks};
 use crate::log::Record;
 use crate::manifest::{StagedKind, StagedPiece, StagedPlace};
@@ -16,6 +19,12 @@ pub(crate) struct Delivery {
     pub(super) items: Vec<Item>,
     /// Attempts that sinks may show instead of ours.
     pub(crate) accepted: Vec<AttemptId>,
+    /// The sinks that the record names.
+    pub(super) sinks: Vec<Arc<str>>,
+    /// The steps in which sinks wrote what waited for them.
+    pub(super) tries: u32,
+    /// The files in `state/staged` that were written since the record.
+    pub(crate) files: Vec<String>,
 }
 
 pub(super) struct Item {
@@ -23,6 +32,8 @@ pub(super) struct Item {
     pub(super) rows: u64,
     /// Who shows the epoch already; nothing as long as the sink was not told to.
     pub(super) shows: Option<AttemptId>,
+    /// What it did not take of the rows that waited for it.
+    pub(super) rejects: Option<Rejects>,
 }
 
 pub(super) enum Ready {
@@ -35,8 +46,14 @@ pub(super) enum Ready {
 }
 
 impl Item {
-    fn nothing() -> Self {
-        Self { ready: Ready::Nothing, rows: 0, shows: None }
+    fn of(ready: Ready, rows: u64) -> Self {
+        Self { ready, rows, shows: None, rejects: None }
+    }
+}
+
+impl Item {
+    fn rejects_rows(&self) -> u64 {
+        self.rejects.as_ref().map_or(0, |it| it.rows)
     }
 }
 
@@ -58,13 +75,27 @@ impl Delivery {
         }
     }
 
-    /// Takes another attempt's outputs for the sinks that don't show the epoch yet.
-    pub(crate) fn go_over_to(&mut self, other: Self) {
+    /// Takes another attempt's outputs for the sinks that don't show the epoch yet, and what it rejected for those that
+    /// show it by that attempt.
+    pub(crate) fn go_over_to(&mut self, other: Self, attempt: AttemptId) {
         for (item, other) in self.items.iter_mut().zip(other.items) {
-            if item.shows.is_none() {
-                *item = other;
+            match item.shows {
+                None => *item = other,
+                Some(shown) if shown == attempt => item.rejects = other.rejects,
+                Some(_) => {}
             }
         }
+        self.sinks = other.sinks;
+    }
+
+    /// True if there are dead letters for sink number `at` to write.
+    pub(super) fn has_letters(&self, at: usize) -> bool {
+        self.items.get(at).is_some_and(|it| it.rows > 0) || self.items.iter().any(|it| it.rejects_rows() > 0)
+    }
+
+    /// Rows that waited for their sink and were not taken, by sink.
+    pub(crate) fn rejected(&self) -> Vec<u64> {
+        self.items.iter().map(Item::rejects_rows).collect()
     }
 }
 
@@ -72,7 +103,7 @@ impl Sinks {
     /// Makes what sinks took as it came durable, none visible. If one fails, the parts of the others are dropped.
     pub(crate) async fn prepare(&mut self, epoch: &Epoch, outputs: Outputs) -> Result<Delivery> {
         let mut delivery = Delivery::default();
-        for (task, output) in self.tasks.iter_mut().zip(outputs.outputs) {
+        for (task, output) in self.tasks.iter_mut().zip(outputs.outputs.into_iter().chain(outputs.letters)) {
             let outcome = match output.target {
                 Target::Writer(writer) => writer.prepare().await.map(|part| Ready::Parts(vec![part])),
                 Target::Stage(stage) => stage.finish().map(Ready::Rows),
@@ -84,7 +115,7 @@ impl Sinks {
                 Err(e) => task.tolerate(epoch, e).map(|()| Ready::Nothing),
             };
             match ready {
-                Ok(ready) => delivery.items.push(Item { ready, rows: output.rows, shows: None }),
+                Ok(ready) => delivery.items.push(Item::of(ready, output.rows)),
                 Err(e) => {
                     self.abort(epoch, delivery).await;
                     return Err(e);
@@ -122,6 +153,7 @@ impl Sinks {
         delivery: &mut Delivery,
     ) -> Result<(Vec<StagedPiece>, Vec<Buffer>)> {
         let (mut pieces, mut sections) = (Vec::new(), Vec::new());
+        delivery.sinks = self.exact();
         for (at, (task, item)) in self.tasks.iter().zip(&mut delivery.items).enumerate() {
             if !task.way.staged {
                 continue;
@@ -159,14 +191,17 @@ impl Sinks {
     /// # Errors
     /// `Config` if a piece is missing or damaged, naming the file.
     pub(crate) async fn delivery(&self, record: &Record, sections: &[Buffer]) -> Result<Delivery> {
-        let mut delivery = Delivery::default();
-        for task in &self.tasks {
+        let mut delivery = Delivery { sinks: record.manifest.sinks.clone(), ..Delivery::default() };
+        for (at, task) in self.tasks.iter().enumerate() {
             let piece = record.manifest.staged.iter().find(|it| it.sink == task.name);
             delivery.items.push(match piece {
                 Some(piece) => self.item(piece, sections).await?,
-                None => Item::nothing(),
+                // Rows that a sink rejects now are letters even if there was no place for letters then.
+                None if self.is_for_letters(at) => Item::of(Ready::Rows(Stage::empty()), 0),
+                None => Item::of(Ready::Nothing, 0),
             });
         }
+        self.load_rejects(record, &mut delivery).await?;
         for piece in &record.manifest.staged {
             if !self.tasks.iter().any(|it| it.name == piece.sink) {
                 let (sink, epoch, rows) = (&piece.sink, record.epoch(), piece.rows);
@@ -176,7 +211,7 @@ impl Sinks {
         Ok(delivery)
     }
 
-    async fn item(&self, piece: &StagedPiece, sections: &[Buffer]) -> Result<Item> {
+    pub(super) async fn item(&self, piece: &StagedPiece, sections: &[Buffer]) -> Result<Item> {
         let held = match &piece.place {
             StagedPlace::Section(at) => {
                 let missing = || Error::internal(format!("section {at} of a record"));
@@ -201,10 +236,10 @@ impl Sinks {
             }
             _ => Ready::Rows(stage),
         };
-        Ok(Item { ready, rows: piece.rows, shows: None })
+        Ok(Item::of(ready, piece.rows))
     }
 }
 
-fn key(name: &str) -> String {
+pub(super) fn key(name: &str) -> String {
     format!("{}/{name}", stage::FOLDER)
 }

@@ -67,7 +67,7 @@ async fn commit(specs: &[Spec]) -> (Result<AttemptId>, Vec<String>) {
     };
     let folder = Location::at(&std::env::temp_dir()).unwrap();
     let store = Arc::new(Store::new(folder, Arc::new(SystemClock::default()), Faults::default()));
-    let mut sinks = Sinks::new(specs.iter().map(part).collect(), store).unwrap();
+    let mut sinks = Sinks::new(specs.iter().map(part).collect(), Errors::default(), store).unwrap();
     let attempt = "2.0".parse().unwrap();
     let epoch = Epoch { number: 1, attempt, time_ms: 0, write_time_us: 0, watermark_ms: None };
     let outputs = sinks.outputs(&epoch).await.unwrap();

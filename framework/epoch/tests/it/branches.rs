@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidegate_api::{Error, ErrorKind, OffsetJson};
-use tidegate_epoch::{Faults, ImportPoint, RewindReport, SinkMode, WatermarkPolicy};
+use tidegate_epoch::{Faults, ImportPoint, RewindReport, SinkMode, SinkOutcome, WatermarkPolicy};
 
 use crate::world::{Store, World, drain, model};
 
@@ -50,8 +50,8 @@ async fn kept_output_is_not_written_again() {
                 std::fs::remove_dir_all(world.root().join("state/snapshots")).unwrap();
             }
             let report = rewind(&world, to, SinkMode::Keep).await.unwrap();
-            let not_restored = Vec::new();
-            assert_eq!(report, RewindReport { from: newest, to, next: newest + 1, not_restored });
+            let sinks = vec![("table".into(), SinkOutcome::Kept), ("second".into(), SinkOutcome::Kept)];
+            assert_eq!(report, RewindReport { from: newest, to, next: newest + 1, sinks });
             let shown = world.store().attempts().len();
             let mut query = world.start().await.unwrap();
             drain(&mut query).await.unwrap();
@@ -92,7 +92,8 @@ async fn output_comes_again_from_where_the_sinks_were_taken_back_to() {
     world.store().can_restore();
     let newest = with_epochs(&world).await;
     let report = rewind(&world, 3, SinkMode::Replay).await.unwrap();
-    assert_eq!(report.not_restored, [Arc::from("second")]);
+    let sinks: [(Arc<str>, _); 2] = [("table".into(), SinkOutcome::TakenBack), ("second".into(), SinkOutcome::Twice)];
+    assert_eq!(report.sinks, sinks);
     assert_eq!(world.store().attempts().last().unwrap().0, 3);
     run(&world, &[60, 75]).await;
     assert_eq!(sorted(world.store()), expected(&world));
@@ -110,6 +111,27 @@ async fn sinks_are_taken_back_by_the_next_start_if_going_back_broke_off() {
     let error = rewind(&world, 1, SinkMode::Replay).await.unwrap_err();
     assert_eq!(error.to_string(), "sink table: the table is locked");
     run(&world, &[60]).await;
+    assert_eq!(sorted(world.store()), expected(&world));
+}
+
+#[tokio::test]
+async fn nothing_is_changed_if_one_of_several_sinks_could_not_take_back() {
+    let mut world = World::new();
+    world.stores.push(("second", Store::default()));
+    world.stores.iter().for_each(|it| it.1.can_restore());
+    with_epochs(&world).await;
+    let before = sorted(world.store());
+    world.stores[1].1.refuse_restores(true);
+    let error = rewind(&world, 1, SinkMode::Replay).await.unwrap_err();
+    assert_eq!(error.to_string(), "sink second: rows were changed by others");
+    assert_eq!(sorted(world.store()), before);
+    assert!(world.list("state/branches").is_empty());
+    run(&world, &[60, 75]).await;
+    for (name, store) in &world.stores {
+        assert_eq!(sorted(store), expected(&world), "{name}");
+    }
+    rewind(&world, 1, SinkMode::Keep).await.unwrap();
+    run(&world, &[76, 90]).await;
     assert_eq!(sorted(world.store()), expected(&world));
 }
 
@@ -138,7 +160,10 @@ async fn purges_leave_what_a_branch_needs() {
     with_epochs(&world).await;
     let oldest: u64 = world.list("state/wal")[0].split('.').next().unwrap().parse().unwrap();
     let text = rewind(&world, oldest.saturating_sub(1), SinkMode::Keep).await.unwrap_err().to_string();
-    assert!(text.contains("can't be gone back to") && text.contains(&format!("the oldest {oldest}")), "{text}");
+    assert!(
+        text.contains("can't be gone back to: expected one from ") && text.contains(&format!("{oldest} to 7")),
+        "{text}"
+    );
     rewind(&world, oldest, SinkMode::Keep).await.unwrap();
     for at in 0..12 {
         run(&world, &[60 + at * 7]).await;
@@ -159,7 +184,7 @@ async fn what_can_not_be_gone_back_to_is_refused() {
     with_epochs(&world).await;
     let error = rewind(&world, 8, SinkMode::Keep).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("epoch 8 can't be gone back to") && error.to_string().contains("newest is 7"));
+    assert!(error.to_string().ends_with("epoch 8 can't be gone back to: expected one from 0 to 7"), "{error}");
     let mut query = world.start().await.unwrap();
     let text = query.rewind(1, SinkMode::Keep).await.unwrap_err().to_string();
     assert_eq!(text, "a query is rewound before it is started");
@@ -232,6 +257,43 @@ async fn a_query_begins_where_another_stopped() {
         let error = world.checkpoint(&Faults::default()).await.unwrap().import(point(90, 2)).await.unwrap_err();
         assert!(error.to_string().contains("it has been used"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn sources_say_that_they_can_go_on_before_a_point_is_taken() {
+    let world = World::new();
+    world.feed().add(&[1, 2, 25]);
+    let import = async |offset: serde_json::Value| {
+        let point = ImportPoint { positions: vec![("input".to_owned(), OffsetJson(offset))], ..point(3, 0) };
+        world.build(&Faults::default()).await?.import(point).await
+    };
+    let text = import("three".into()).await.unwrap_err().to_string();
+    assert!(text.contains("source input: \"three\" does not fit"), "{text}");
+    assert!(world.list("state/branches").is_empty(), "nothing was taken");
+    import(2.into()).await.unwrap();
+    let mut query = world.start().await.unwrap();
+    assert_eq!(drain(&mut query).await.unwrap()[0].epoch, 3);
+    drop(query);
+    let text = import(2.into()).await.unwrap_err().to_string();
+    assert!(text.contains("it has been used"), "{text}");
+    let mut query = world.start().await.unwrap();
+    let text = query.import(point(3, 0)).await.unwrap_err().to_string();
+    assert_eq!(text, "positions are imported before a query is started");
+}
+
+#[tokio::test]
+async fn a_log_is_taken_over_once_and_before_anything_else() {
+    let world = World::new();
+    let checkpoint = world.checkpoint(&Faults::default()).await.unwrap();
+    let entries = |text: &str| vec![("0".to_owned(), b"same".to_vec()), ("1".to_owned(), text.as_bytes().to_vec())];
+    checkpoint.import_log("input", &entries("a")).await.unwrap();
+    checkpoint.import_log("input", &entries("a")).await.unwrap();
+    let text = checkpoint.import_log("input", &entries("b")).await.unwrap_err().to_string();
+    assert!(text.contains("the log of source input has another entry 1 already"), "{text}");
+    assert_eq!(checkpoint.source_log("input").await.unwrap().get("1").await.unwrap().unwrap(), b"a");
+    checkpoint.import(point(7, 0)).await.unwrap();
+    let text = checkpoint.import_log("input", &entries("a")).await.unwrap_err().to_string();
+    assert!(text.contains("it has been used"), "{text}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use tidegate_api::{ErrorKind, Result, Staging};
 use tidegate_epoch::Faults;
 use tidegate_epoch::fault::{Action, Point};
 
-use crate::world::{DELAY_MS, Store, World, drain, model};
+use crate::world::{DELAY_MS, Store, Tolerated, World, drain, model};
 
 /// Rows that are never late, in three steps.
 const CHUNKS: [&[i64]; 3] = [&[1, 12, 14], &[15, 27], &[28, 31, 40]];
@@ -21,6 +21,8 @@ enum Sinks {
     TwoOfFiles,
     Piecemeal,
     Mixed,
+    /// The first rejects every second window when it is written at last.
+    Letters,
 }
 
 impl Sinks {
@@ -29,7 +31,9 @@ impl Sinks {
     }
 }
 
-const SINKS: [Sinks; 5] = [Sinks::One, Sinks::Two, Sinks::TwoOfFiles, Sinks::Piecemeal, Sinks::Mixed];
+const SINKS: [Sinks; 6] = [Sinks::One, Sinks::Two, Sinks::TwoOfFiles, Sinks::Piecemeal, Sinks::Mixed, Sinks::Letters];
+/// The windows that end at a multiple of this are rejected, if any are.
+const ODD: i64 = 20_000;
 
 fn world(sinks: Sinks) -> World {
     let mut world = World::new();
@@ -40,6 +44,13 @@ fn world(sinks: Sinks) -> World {
         Sinks::Piecemeal => vec![("table", Store::piecemeal())],
         Sinks::Mixed => {
             vec![("table", Store::default().with_staging(Staging::Committable)), ("second", Store::piecemeal())]
+        }
+        Sinks::Letters => {
+            let table = Store::default().with_staging(Staging::Rows);
+            table.reject_multiples(ODD);
+            table.drop_shown(true);
+            world.errors = Tolerated::to(Store::default());
+            vec![("table", table), ("second", Store::piecemeal())]
         }
     };
     world.stage_memory = matches!(sinks, Sinks::TwoOfFiles).then_some(0);
@@ -83,8 +94,19 @@ async fn verify(world: &World, added: &mut usize, what: &str) -> Result<(), Stri
         world.feed().add(chunk);
         drain(&mut query).await.map_err(|e| format!("{what}: {e}"))?;
         let values = world.feed().values();
-        let (expected, open) = model(&values);
-        for (name, store) in &world.stores {
+        let (all, open) = model(&values);
+        let (odd, taken): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.0 % ODD == 0);
+        let letters = world.errors.letters.iter().map(|it| ("letters", it, &odd));
+        for (name, store, expected) in world
+            .stores
+            .iter()
+            .enumerate()
+            .map(|(at, (name, store))| {
+                let rejects = at == 0 && world.errors.letters.is_some();
+                (*name, store, if rejects { &taken } else { &all })
+            })
+            .chain(letters)
+        {
             let mut rows = store.rows();
             rows.sort_unstable();
             let writes = store.writes();
@@ -93,7 +115,7 @@ async fn verify(world: &World, added: &mut usize, what: &str) -> Result<(), Stri
                     return Err(format!("{what}: sink {name} got different rows of epoch {epoch}: {writes:?}"));
                 }
             }
-            if rows != expected {
+            if rows != *expected {
                 return Err(format!("{what}: sink {name} shows {rows:?}, expected {expected:?}"));
             }
         }
@@ -168,7 +190,7 @@ async fn one_fault_anywhere_changes_nothing() {
 async fn a_second_fault_while_recovering_changes_nothing() {
     for first in Point::ALL {
         for second in Point::ALL {
-            for (sinks, nth) in [(Sinks::Two, 1), (Sinks::TwoOfFiles, 3), (Sinks::Mixed, 2)] {
+            for (sinks, nth) in [(Sinks::Two, 1), (Sinks::TwoOfFiles, 3), (Sinks::Mixed, 2), (Sinks::Letters, 2)] {
                 let first = (*first, Action::Crash, nth);
                 let second = Some((*second, Action::Crash));
                 trial(world(sinks), first, second).await.unwrap_or_else(|e| panic!("{sinks:?}: {e}"));

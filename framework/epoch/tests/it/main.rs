@@ -15,6 +15,7 @@ mod errors;
 mod folder;
 mod inspect;
 mod kill;
+mod letters;
 mod order;
 mod ownership;
 mod progress;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidegate_api::{Error, Result};
 
+use super::letters;
 use super::log::Entry;
 use super::script::{OutputRow, SINK, Script};
 use super::world::{Outcome, World};
@@ -80,6 +81,7 @@ impl References {
                 wrong.extend(broken_chain(came).map(|it| format!("sink {at}: {it}")));
             }
         }
+        wrong.extend(letters::differ(&expected.letters, &found.letters));
         wrong.extend(sinks_differ(under, &found.sinks));
         wrong.extend(logs_differ(&expected.log, &found.log));
         if found.restored != found.state {

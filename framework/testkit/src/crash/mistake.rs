@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tidegate_api::{DynSink, DynSource, Result};
 use tidegate_epoch::{EventTimes, OperatorDelta};
 
+use super::letters;
 use super::log::Files;
 use crate::memory::{MemoryKind, MemoryTable};
 use crate::suite::SinkBench;
@@ -44,6 +45,10 @@ pub enum Mistake {
     WriteTimeOfTheClock,
     /// A start ignores the rows that are staged, and computes them again.
     StageIgnored,
+    /// What a sink rejected is not durable when it has committed.
+    LettersLost,
+    /// A sink that shows the epoch rejects nothing, and does not say why.
+    ShownNotTold,
     /// A changed query runs an epoch that was staged by the one before it.
     PendingByAnotherQuery,
     /// A query that has gone back uses its numbers again.
@@ -52,7 +57,7 @@ pub enum Mistake {
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -66,6 +71,8 @@ impl Mistake {
         Self::NoFencing,
         Self::WriteTimeOfTheClock,
         Self::StageIgnored,
+        Self::LettersLost,
+        Self::ShownNotTold,
         Self::PendingByAnotherQuery,
         Self::NumberReused,
     ];
@@ -137,6 +144,7 @@ pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> R
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
         Some(Mistake::StageIgnored | Mistake::PendingByAnotherQuery) => files.forget_staged().await,
+        Some(Mistake::LettersLost) => letters::forget(files).await,
         _ => Ok(()),
     }
 }

@@ -57,7 +57,7 @@ type Group = (i64, String);
 
 impl CountProgram {
     fn aggregates(&self) -> bool {
-        self.kind != ProgramKind::Stateless
+        !matches!(self.kind, ProgramKind::Stateless | ProgramKind::Letters)
     }
 
     /// Tells an epoch, or an attempt, from the others.
@@ -123,7 +123,7 @@ impl Program for CountProgram {
         let given = (input.late_watermark_ms.unwrap_or(0), epoch.watermark_ms.unwrap_or(0));
         let (late_ms, evict_ms) = self.planted.watermarks(given, &seen.times, DELAY_MS);
         let rows = match self.kind {
-            ProgramKind::Stateless => seen.rows(&epoch),
+            ProgramKind::Stateless | ProgramKind::Letters => seen.rows(&epoch),
             _ => self.aggregate(&seen, &epoch, late_ms, evict_ms)?,
         };
         if !rows.is_empty() {

@@ -12,6 +12,7 @@ use tidegate_epoch::{
 };
 
 use super::check::Cut;
+use super::letters::{self, Letter};
 use super::log::{Entry, Log};
 use super::mistake::{self, Memory, Mistake, Planted};
 use super::place::Ground;
@@ -19,7 +20,7 @@ use super::program::{Probe, program};
 use super::script::{self, OutputRow, Script};
 use super::{CrashSetup, ProgramKind, SinkUnder};
 use crate::clock::ManualClock;
-use crate::memory::MemoryInput;
+use crate::memory::{MemoryInput, MemoryTable};
 use crate::store::FlakyPlan;
 use crate::suite::{SinkBench, sorted_lines};
 
@@ -41,6 +42,7 @@ pub(crate) struct Outcome {
     pub(crate) adds: Vec<u64>,
     /// The rows that a reader of each sink sees.
     pub(crate) sinks: Vec<Vec<OutputRow>>,
+    pub(crate) letters: Vec<Letter>,
     /// The state at the end, and as a restart finds it.
     pub(crate) state: Vec<String>,
     pub(crate) restored: Vec<String>,
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) tail: Option<usize>,
     inputs: Vec<MemoryInput>,
     pub(crate) benches: Vec<Box<dyn SinkBench>>,
+    /// Where dead letters go.
+    letters: MemoryTable,
     memory: Memory,
     acted: AtomicBool,
     shared: Mutex<Shared>,
@@ -130,6 +134,7 @@ impl World {
             meanwhile: 2,
             tail: None,
             benches,
+            letters: letters::table(setup),
             memory: Memory::default(),
             acted: AtomicBool::new(false),
             shared: Mutex::default(),
@@ -309,6 +314,7 @@ impl World {
             sources: self.sources(),
             program: program(self.setup.program, sinks.len(), life, probe.clone(), planted)?,
             sinks,
+            errors: letters::errors(&self.setup, &self.letters),
             settings: self.settings.clone(),
             clock: self.clock.clone(),
             digest: if self.setup.program == ProgramKind::Changed {
@@ -343,6 +349,7 @@ impl World {
             let Some(bench) = self.benches.get(mistake::bench(self.setup.mistake, at)) else { continue };
             let planted = mistake::Place { files: self.ground.files.clone(), life, clock: self.clock.clone() };
             let sink = mistake::wrapped(self.setup.mistake, bench.sink(&spec).await?, planted);
+            let sink = letters::rejecting(&self.setup, sink);
             sinks.push(SinkPart {
                 name: format!("sink{at}").into(),
                 sink,
@@ -374,7 +381,8 @@ impl World {
             }
         }
         let adds = self.inputs.iter().map(MemoryInput::adds).collect();
-        Ok(Outcome { log, owners, adds, sinks, state, restored, wrong: self.shared().wrong.clone() })
+        let letters = letters::read(&self.letters)?;
+        Ok(Outcome { log, owners, adds, sinks, letters, state, restored, wrong: self.shared().wrong.clone() })
     }
 
     /// What a reader of each sink sees, sorted.

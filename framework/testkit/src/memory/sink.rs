@@ -172,6 +172,33 @@ impl MemoryTable {
     }
 }
 
+impl MemoryTable {
+    /// A table of its own that holds what this one holds now.
+    pub(crate) fn copied(&self) -> Self {
+        let mut table = self.lock().clone();
+        let staged = table.staged.lock().clone();
+        table.staged = Parts(Arc::new(Mutex::new(staged)));
+        let Self { kind, unfenced, .. } = self.clone();
+        Self { kind, unfenced, inner: Arc::new(Mutex::new(table)) }
+    }
+
+    /// A number for all that it holds.
+    pub(crate) fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let table = self.lock();
+        (&table.cells, table.commits, table.complete, &table.last, &table.owners).hash(&mut hasher);
+        for Written { number, rows } in &table.epochs {
+            number.hash(&mut hasher);
+            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
+        }
+        for (part, rows) in table.staged.lock().iter() {
+            part.hash(&mut hasher);
+            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
+        }
+        hasher.finish()
+    }
+}
+
 #[async_trait]
 impl SinkBench for MemoryTable {
     async fn sink(&self, spec: &SinkSpec) -> Result<Box<dyn DynSink>> {
@@ -186,26 +213,11 @@ impl SinkBench for MemoryTable {
     }
 
     fn fork(&self) -> Option<Box<dyn SinkBench>> {
-        let mut table = self.lock().clone();
-        let staged = table.staged.lock().clone();
-        table.staged = Parts(Arc::new(Mutex::new(staged)));
-        let Self { kind, unfenced, .. } = self.clone();
-        Some(Box::new(Self { kind, unfenced, inner: Arc::new(Mutex::new(table)) }))
+        Some(Box::new(self.copied()))
     }
 
     fn fingerprint(&self) -> Option<u64> {
-        let mut hasher = DefaultHasher::new();
-        let table = self.lock();
-        (&table.cells, table.commits, table.complete, &table.last, &table.owners).hash(&mut hasher);
-        for Written { number, rows } in &table.epochs {
-            number.hash(&mut hasher);
-            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
-        }
-        for (part, rows) in table.staged.lock().iter() {
-            part.hash(&mut hasher);
-            rows.iter().for_each(|it| hash_rows(it, &mut hasher));
-        }
-        Some(hasher.finish())
+        Some(self.print())
     }
 }
 

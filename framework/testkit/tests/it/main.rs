@@ -4,6 +4,7 @@
 
 mod chaos;
 mod clock;
+mod letters;
 mod matrix;
 mod mistakes;
 mod rewind;

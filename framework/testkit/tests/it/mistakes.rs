@@ -121,13 +121,15 @@ fn test_of(mistake: Mistake) -> &'static str {
         Mistake::WriteTimeOfTheClock => "a_write_time_of_the_clock_is_caught",
         Mistake::StageIgnored => "rows_computed_again_though_they_were_staged_are_caught",
         Mistake::PendingByAnotherQuery => "a_pending_epoch_finished_by_a_changed_query_is_caught",
+        Mistake::LettersLost => "dead_letters_lost_when_the_sink_had_committed_are_caught",
+        Mistake::ShownNotTold => "a_sink_that_does_not_tell_why_it_rejects_nothing_is_caught",
         Mistake::NumberReused => "a_number_used_again_after_going_back_is_caught",
     }
 }
 
 #[test]
 fn every_mistake_has_a_test_that_catches_it() {
-    let tests = concat!(include_str!("mistakes.rs"), include_str!("rewind.rs"));
+    let tests = concat!(include_str!("mistakes.rs"), include_str!("rewind.rs"), include_str!("letters.rs"));
     for mistake in Mistake::ALL {
         let test = format!("async fn {}()", test_of(mistake));
         assert!(tests.contains(&test), "{mistake:?}: no {test}");

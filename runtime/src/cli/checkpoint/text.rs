@@ -89,7 +89,7 @@ fn ranges(epochs: &[EpochView]) -> String {
 }
 
 /// Milliseconds since 1970 as people write a time.
-fn time(ms: i64) -> String {
+pub(super) fn time(ms: i64) -> String {
     use arrow_array::temporal_conversions::timestamp_ms_to_datetime;
     let shown = timestamp_ms_to_datetime(ms).map(|it| it.format("%Y-%m-%d %H:%M:%S%.3fZ").to_string());
     shown.unwrap_or_else(|| format!("{ms} ms"))

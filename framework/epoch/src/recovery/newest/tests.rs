@@ -52,7 +52,16 @@ fn newest(attempts: &[&str], snapshot: Option<&str>, committed: bool) -> Newest 
     let mut earlier: BTreeMap<AttemptId, Record> = records.map(|it| (it.attempt, it)).collect();
     let attempts = earlier.keys().copied().collect();
     let (_, latest) = earlier.pop_last().unwrap();
-    Newest { epoch: 5, attempts, latest, delta: Vec::new(), earlier, snapshot: snapshot.map(attempt), committed }
+    Newest {
+        epoch: 5,
+        attempts,
+        latest,
+        delta: Vec::new(),
+        earlier,
+        snapshot: snapshot.map(attempt),
+        committed,
+        rejects: false,
+    }
 }
 
 fn sink(committed: Option<(u64, &str)>, best_effort: bool) -> SinkStands {

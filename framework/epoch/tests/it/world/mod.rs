@@ -1,5 +1,6 @@
 //! A small world to run a query in: numbers come in, counts by window go out.
 
+mod letters;
 mod program;
 mod sink;
 mod source;
@@ -22,6 +23,7 @@ use tidegate_storage::object_store::path::Path as StorePath;
 use tidegate_storage::object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
+pub(crate) use letters::Tolerated;
 pub(crate) use program::{DELAY_MS, Version, Windows, model};
 pub(crate) use sink::{Store, Table};
 pub(crate) use source::{Feed, Letters, Numbers};
@@ -107,6 +109,7 @@ pub(crate) struct World {
     pub(crate) take_over: bool,
     /// Makes a copy a query of its own.
     pub(crate) adopt: bool,
+    pub(crate) errors: Tolerated,
 }
 
 impl World {
@@ -140,6 +143,7 @@ impl World {
             place: None,
             take_over: false,
             adopt: false,
+            errors: Tolerated::default(),
         }
     }
 
@@ -223,6 +227,7 @@ impl World {
                 name: "test".into(),
                 sources,
                 sinks: self.stores.iter().map(sink).collect(),
+                errors: self.errors.make(&self.events),
                 program: Box::new(program),
                 settings: self.settings.clone(),
                 clock: self.clock.clone(),

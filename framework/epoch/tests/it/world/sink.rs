@@ -33,6 +33,12 @@ struct Inner {
     broken: bool,
     best_effort: bool,
     rejects: bool,
+    /// Rows whose first number is a multiple of this are rejected, unless it is 0.
+    rejects_multiples: i64,
+    /// Any batch with such a row is refused whole.
+    refuses_whole: bool,
+    /// A writer of an epoch that it shows takes no rows and rejects none; it says so, or not.
+    drops_shown: Option<bool>,
     staging: Option<Staging>,
     /// Each epoch is written over what is there, and the sink can't tell which it has.
     piecemeal: bool,
@@ -40,6 +46,7 @@ struct Inner {
     /// It can take back what it shows.
     restores: bool,
     failed_restores: u32,
+    refuses_restores: bool,
     /// Of a piecemeal sink: every write.
     writes: Vec<(u64, AttemptId, Rows)>,
 }
@@ -91,6 +98,19 @@ impl Store {
         self.with(|it| it.rejects = true);
     }
 
+    pub(crate) fn reject_multiples(&self, of: i64) {
+        self.with(|it| it.rejects_multiples = of);
+    }
+
+    pub(crate) fn refuse_whole(&self) {
+        self.with(|it| it.refuses_whole = true);
+    }
+
+    /// Rows of an epoch that it shows are dropped, and it says so, or not.
+    pub(crate) fn drop_shown(&self, says_so: bool) {
+        self.with(|it| it.drops_shown = Some(says_so));
+    }
+
     pub(crate) fn make_best_effort(&self) {
         self.with(|it| it.best_effort = true);
     }
@@ -102,6 +122,11 @@ impl Store {
     /// From now on it takes back what it is asked to.
     pub(crate) fn can_restore(&self) {
         self.with(|it| it.restores = true);
+    }
+
+    /// Something stands in the way, and it says so before.
+    pub(crate) fn refuse_restores(&self, refuse: bool) {
+        self.with(|it| it.refuses_restores = refuse);
     }
 
     pub(crate) fn fail_restores(&self, times: u32) {
@@ -150,6 +175,10 @@ impl Table {
     pub(crate) fn new(name: &'static str, store: Store, events: Events) -> Self {
         Self { name, store, events }
     }
+
+    pub(crate) fn for_letters(store: Store, events: Events) -> Self {
+        Self { name: tidegate_epoch::DEAD_LETTERS, store, events }
+    }
 }
 
 #[async_trait]
@@ -182,6 +211,10 @@ impl Sink for Table {
     async fn writer(&self, epoch: &Epoch, _task: u32) -> Result<TableWriter> {
         Ok(TableWriter {
             key: (epoch.number, epoch.attempt),
+            letters: self.name == tidegate_epoch::DEAD_LETTERS,
+            shown: self.store.with(|it| {
+                it.drops_shown.is_some() && !it.piecemeal && it.shown.iter().any(|(number, ..)| *number == epoch.number)
+            }),
             rows: Vec::new(),
             store: self.store.clone(),
             events: self.events.clone(),
@@ -226,6 +259,13 @@ impl Sink for Table {
         })
     }
 
+    async fn check_restore(&self, _through: Option<u64>) -> Result<()> {
+        match self.store.with(|it| it.refuses_restores) {
+            true => Err(Error::config("rows were changed by others")),
+            false => Ok(()),
+        }
+    }
+
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         self.store.with(|it| {
             if it.failed_restores > 0 {
@@ -256,6 +296,9 @@ impl Sink for Table {
 
 pub(crate) struct TableWriter {
     key: (u64, AttemptId),
+    letters: bool,
+    /// The epoch is there already.
+    shown: bool,
     rows: Rows,
     store: Store,
     events: Events,
@@ -269,9 +312,27 @@ impl SinkWriter for TableWriter {
         if self.store.with(|it| it.rejects) {
             return Ok(vec![Rejected { row: 0, error: Error::data("too odd") }]);
         }
+        if self.shown {
+            return Ok(Vec::new());
+        }
+        if self.letters {
+            self.rows.extend(super::letters::rows_of(&batch));
+            return Ok(Vec::new());
+        }
         let (ends, counts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_primitive::<Int64Type>());
-        self.rows.extend(ends.values().iter().copied().zip(counts.values().iter().copied()));
-        Ok(Vec::new())
+        let (of, whole) = self.store.with(|it| (it.rejects_multiples, it.refuses_whole));
+        let odd = |at: usize| of != 0 && ends.value(at) % of == 0;
+        if whole && (0..batch.num_rows()).any(odd) {
+            return Err(Error::data("one of them is too odd"));
+        }
+        let taken = (0..batch.num_rows()).filter(|at| !odd(*at));
+        self.rows.extend(taken.map(|at| (ends.value(at), counts.value(at))));
+        let reject = |row| Rejected { row, error: Error::data("too odd") };
+        Ok((0..batch.num_rows()).filter(|at| odd(*at)).map(reject).collect())
+    }
+
+    fn is_shown(&self) -> bool {
+        self.shown && self.store.with(|it| it.drops_shown) == Some(true)
     }
 
     async fn prepare(self) -> Result<(u64, AttemptId)> {

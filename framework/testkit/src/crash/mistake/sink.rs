@@ -53,6 +53,9 @@ impl DynWriter for WrongWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>> {
         self.writer.write(batch).await
     }
+    fn is_shown(&self) -> bool {
+        self.writer.is_shown()
+    }
     async fn prepare(self: Box<Self>) -> Result<Value> {
         let part = self.writer.prepare().await?;
         if let Some((files, epoch)) = self.commit {
@@ -99,6 +102,9 @@ impl DynSink for WrongSink {
     }
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
         self.sink.abort(epoch, parts).await
+    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        self.sink.check_restore(through).await
     }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         self.sink.restore(through).await

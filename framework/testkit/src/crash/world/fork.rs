@@ -102,6 +102,7 @@ impl World {
             tail: self.tail,
             inputs: self.inputs.iter().map(|it| it.fork()).collect(),
             benches,
+            letters: self.letters.copied(),
             memory: Memory::default(),
             acted: AtomicBool::new(false),
             shared: Mutex::new(shared),
@@ -119,6 +120,7 @@ impl World {
             let Some(print) = bench.fingerprint() else { return Ok(None) };
             print.hash(&mut hasher);
         }
+        self.letters.print().hash(&mut hasher);
         for (key, bytes) in self.ground.files.all("").await? {
             key.hash(&mut hasher);
             if !names_its_process(&key) {
