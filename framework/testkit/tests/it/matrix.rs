@@ -99,10 +99,11 @@ fn pairs_of(program: ProgramKind) {
         // A mixture of attempts shows only where attempts differ.
         let epochs = match name {
             "one sink" if program == ProgramKind::Stateless => 0..2,
+            "one sink" if program == ProgramKind::Changed => 1..3,
             "one sink" => 0..4,
             "two sinks" if program == ProgramKind::Stateless => 1..2,
             "two sinks" => 1..3,
-            "sinks of three kinds" if program.is_volatile() => 1..2,
+            "sinks of three kinds" if program == ProgramKind::Volatile => 1..2,
             "one beside a best-effort sink" if program == ProgramKind::Aggregate => 1..2,
             _ => continue,
         };
