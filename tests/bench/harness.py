@@ -24,7 +24,7 @@ FILTER = "SELECT event_id, user_id, page, amount, ts FROM clicks WHERE action = 
 CORES = os.cpu_count()
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
-ERRORS_ONLY = 3  # librdkafka's log_level
+SILENT = 0  # librdkafka's log_level: errors come as exceptions
 # Clients of all systems write with these.
 PRODUCER = {"linger.ms": 20, "batch.size": 262144, "compression.type": "lz4"}
 
@@ -187,7 +187,7 @@ def consumer(servers, topic):
     """A consumer of a topic that stands at its start, and the number of its records."""
     from confluent_kafka import Consumer, TopicPartition
 
-    settings = {"group.id": f"bench-{topic}", "enable.auto.commit": False, "log_level": ERRORS_ONLY}
+    settings = {"group.id": f"bench-{topic}", "enable.auto.commit": False, "log_level": SILENT}
     client = Consumer({"bootstrap.servers": servers, **settings})
     places = [TopicPartition(topic, it, 0) for it in client.list_topics(topic, timeout=30).topics[topic].partitions]
     client.assign(places)
@@ -197,7 +197,7 @@ def consumer(servers, topic):
 def admin(servers):
     from confluent_kafka.admin import AdminClient
 
-    return AdminClient({"bootstrap.servers": servers, "log_level": ERRORS_ONLY})
+    return AdminClient({"bootstrap.servers": servers, "log_level": SILENT})
 
 
 def new_topic(servers, name, **config):
