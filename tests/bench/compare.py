@@ -78,7 +78,8 @@ def row(system, runs, startups, longs):
 
 def compare(job, report):
     sizes = [STARTUP, cli.events] + ([cli.warm] if cli.warm > cli.events else [])
-    systems = [it for it in cli.systems if it not in WITHOUT.get(job, set())]
+    # In this order: the reference must be one that leaves open windows open.
+    systems = [it for it in jobs.SYSTEMS if it in cli.systems and it not in WITHOUT.get(job, set())]
     if cli.source == "file" or (job == "A" and not cli.floor):
         systems = [it for it in systems if it != "floor"]
     results, references, counts = {}, {}, {}

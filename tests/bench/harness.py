@@ -1,7 +1,8 @@
 """What all benchmarks share: click pipelines, processes that are timed as trees, topics that are filled once, medians.
 
-CPU seconds of a process are user and system time of itself and of all children that it waited for. Peak RSS is that of
-the whole tree, sampled ten times a second, or the largest single process if that is more.
+CPU seconds of a process are user and system time of itself and of all children that it waited for. Peak RSS is the
+largest of what was sampled: resident memory of the tree, and the high-water mark of each process. (ru_maxrss is no use: a
+child begins with the mark of the Python process that started it.)
 """
 import argparse
 import json
@@ -23,6 +24,7 @@ FILTER = "SELECT event_id, user_id, page, amount, ts FROM clicks WHERE action = 
 CORES = os.cpu_count()
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+SILENT = 0  # librdkafka's log_level: errors come as exceptions
 # Clients of all systems write with these.
 PRODUCER = {"linger.ms": 20, "batch.size": 262144, "compression.type": "lz4"}
 
@@ -100,18 +102,29 @@ def rss_mb(pid):
     return pages * PAGE_KB / 1024
 
 
+def peak_mb(pid):
+    """The most that one of these processes had since its exec()."""
+    peak = 0
+    for one in tree(pid):
+        try:
+            peak = max([peak, *(int(it.split()[1]) for it in open(f"/proc/{one}/status") if it.startswith("VmHWM"))])
+        except OSError:
+            pass
+    return peak / 1024
+
+
 def cpu_s(pid):
     """CPU seconds of a living process."""
     return sum(map(int, open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[11:13])) / TICKS
 
 
-def timed(command, log, env=None, rss_every=0.1):
+def timed(command, log, env=None, rss_every=0.05):
     """Runs a command to its end."""
     peak, ended = [0], threading.Event()
 
     def sample(pid):
         while not ended.wait(rss_every):
-            peak[0] = max(peak[0], rss_mb(pid))
+            peak[0] = max(peak[0], rss_mb(pid), peak_mb(pid))
 
     with open(log, "w") as out:
         started = time.monotonic()
@@ -125,8 +138,7 @@ def timed(command, log, env=None, rss_every=0.1):
         sampler.join()
     if status != 0:
         failed(log)
-    peak = max(peak[0], used.ru_maxrss / 1024)
-    return {"wall_s": round(wall, 3), "cpu_s": round(used.ru_utime + used.ru_stime, 3), "rss_mb": round(peak)}
+    return {"wall_s": round(wall, 3), "cpu_s": round(used.ru_utime + used.ru_stime, 3), "rss_mb": round(peak[0])}
 
 
 def start(command, log):
@@ -162,33 +174,49 @@ def clicks(cli, events, topic=True):
     if not topic:
         return folder
     name = f"clicks-{events}"
+    if name not in admin(cli.servers).list_topics(timeout=30).topics:
+        subprocess.run([sys.executable, os.path.join(here, "fill.py"), cli.servers, name, folder], check=True)
+    client, there = consumer(cli.servers, name)
+    client.close()
+    if there != events:
+        sys.exit(f"{name} holds {there} documents: its filling was cut short, remove the broker's folder")
+    return name
+
+
+def consumer(servers, topic):
+    """A consumer of a topic that stands at its start, and the number of its records."""
+    from confluent_kafka import Consumer, TopicPartition
+
+    settings = {"group.id": f"bench-{topic}", "enable.auto.commit": False, "log_level": SILENT}
+    client = Consumer({"bootstrap.servers": servers, **settings})
+    places = [TopicPartition(topic, it, 0) for it in client.list_topics(topic, timeout=30).topics[topic].partitions]
+    client.assign(places)
+    return client, sum(client.get_watermark_offsets(it, timeout=30)[1] for it in places)
+
+
+def admin(servers):
     from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient({"bootstrap.servers": cli.servers})
-    if name not in admin.list_topics(timeout=30).topics:
-        subprocess.run([sys.executable, os.path.join(here, "fill.py"), cli.servers, name, folder], check=True)
-    return name
+    return AdminClient({"bootstrap.servers": servers, "log_level": SILENT})
 
 
 def new_topic(servers, name, **config):
     """A fresh topic of four partitions."""
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import NewTopic
 
-    admin = AdminClient({"bootstrap.servers": servers})
-    if name in admin.list_topics(timeout=30).topics:
-        admin.delete_topics([name])[name].result()
-        while name in admin.list_topics(timeout=30).topics:
+    client = admin(servers)
+    if name in client.list_topics(timeout=30).topics:
+        client.delete_topics([name])[name].result()
+        while name in client.list_topics(timeout=30).topics:
             time.sleep(0.1)
     config = {key.replace("_", "."): str(value) for key, value in config.items()}
-    admin.create_topics([NewTopic(name, 4, 1, config=config)])[name].result()
+    client.create_topics([NewTopic(name, 4, 1, config=config)])[name].result()
     return name
 
 
 def drop_topic(servers, name):
-    from confluent_kafka.admin import AdminClient
-
-    admin = AdminClient({"bootstrap.servers": servers})
-    admin.delete_topics([name])[name].result()
+    client = admin(servers)  # the answer is lost if nobody holds the client
+    client.delete_topics([name])[name].result()
 
 
 def spread(values):

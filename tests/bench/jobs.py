@@ -166,12 +166,7 @@ def windows(system, folder, last=None):
 
 def documents(servers, topic):
     """Count of documents in a topic and a digest that does not depend on their order."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": "bench", "enable.auto.commit": False})
-    partitions = consumer.list_topics(topic).topics[topic].partitions
-    left = sum(consumer.get_watermark_offsets(TopicPartition(topic, it))[1] for it in partitions)
-    consumer.assign([TopicPartition(topic, it, 0) for it in partitions])
+    consumer, left = harness.consumer(servers, topic)
     count = digest = 0
     while left > 0:
         messages = consumer.consume(10_000, 5)

@@ -23,10 +23,7 @@ LOOK_S = 0.002
 
 def read_topic(servers, topic, until, after_us, told):
     """Milliseconds between `sent` and now of each record of a topic."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    consumer = Consumer({"bootstrap.servers": servers, "group.id": f"read-{topic}", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, it, 0) for it in range(4)])
+    consumer, _ = harness.consumer(servers, topic)
     found = []
     while time.time() < until:
         message = consumer.poll(0.1)
