@@ -4,7 +4,7 @@
 //! whether the epoch is in the table already, whether a newer owner has been here, or whether the table changed.
 
 use bytes::Bytes;
-use tidegate_api::{CommitOutcome, Error, Result, async_trait};
+use tidegate_api::{AttemptId, CommitOutcome, Error, Result, async_trait};
 
 use crate::entry::{self, Held};
 use crate::table::Shape;
@@ -84,14 +84,14 @@ pub(crate) struct Request<'a> {
 pub(crate) async fn commit(log: &dyn TableLog, head: &mut Head, request: &Request<'_>) -> Result<CommitOutcome> {
     let (mut unknown, mut tried) = (0, false);
     for _ in 0..ROUNDS {
-        if let Some(outcome) = decided(head, request.app_id, request.held.epoch)? {
+        if let Some(outcome) = decided(head, request.app_id, request.held.epoch, request.held.attempt)? {
             let ours = tried && head.held.as_ref().is_some_and(|it| it.attempt == request.held.attempt);
             return Ok(if ours { CommitOutcome::Committed } else { outcome });
         }
         if head.reshaped {
             // What counts is the table as it is now: it may have changed back, or once more.
             catch_up(log, head, request.app_id).await?;
-            if let Some(outcome) = decided(head, request.app_id, request.held.epoch)? {
+            if let Some(outcome) = decided(head, request.app_id, request.held.epoch, request.held.attempt)? {
                 return Ok(outcome);
             }
             let shape = log.shape(head.version).await?;
@@ -164,8 +164,14 @@ pub(crate) async fn find(
     Ok(None)
 }
 
-/// What is clear without asking.
-pub(crate) fn decided(head: &Head, app_id: &str, epoch: u64) -> Result<Option<CommitOutcome>> {
+/// What is clear without asking. An owner whose epochs have no rows is not told of its successor's: it finds them before
+/// its first rows, by their generation.
+pub(crate) fn decided(
+    head: &Head,
+    app_id: &str,
+    epoch: u64,
+    attempt: Option<AttemptId>,
+) -> Result<Option<CommitOutcome>> {
     if let Some(version) = head.restored {
         return Err(Error::fenced(format!(
             "epoch {epoch} of writer {app_id}: commit {version} took back epochs of it, another owner has been here"
@@ -177,6 +183,13 @@ pub(crate) fn decided(head: &Head, app_id: &str, epoch: u64) -> Result<Option<Co
             "epoch {epoch} of writer {app_id}: the table holds its epoch {} already, another owner has been here",
             held.epoch
         ))),
+        Some(Held { epoch: last, attempt: Some(by), .. })
+            if attempt.is_some_and(|it| it.generation < by.generation) =>
+        {
+            Err(Error::fenced(format!(
+                "epoch {epoch} of writer {app_id}: its epoch {last} is of attempt {by}, a newer owner has been here"
+            )))
+        }
         _ => Ok(None),
     }
 }

@@ -99,7 +99,7 @@ impl DeltaSink {
     async fn commit_files(&self, opened: &Opened, epoch: &Epoch, prepared: &Prepared) -> Result<CommitOutcome> {
         let mut known = opened.head.lock().await;
         if prepared.files.is_empty() {
-            let clear = commit::decided(&known.head, &opened.app_id, epoch.number)?;
+            let clear = commit::decided(&known.head, &opened.app_id, epoch.number, Some(epoch.attempt))?;
             return Ok(clear.unwrap_or(CommitOutcome::Committed));
         }
         self.look_again(opened, &mut known).await?;

@@ -69,8 +69,18 @@ impl EpochLog {
             return Ok(decided(self.held.as_ref(), epoch)?.unwrap_or(CommitOutcome::Committed));
         }
         // The number may have been taken and cleaned away: then there is a later one.
-        if let Some((later, _)) = self.entries().await?.pop().filter(|it| it.0 > number) {
-            return Err(Error::fenced(format!("epoch {number}: the manifest holds epoch {later} of this writer")));
+        if let Some((last, _)) = self.entries().await?.pop() {
+            if last > number {
+                return Err(Error::fenced(format!("epoch {number}: the manifest holds epoch {last} of this writer")));
+            }
+            if last < number
+                && self.held.as_ref().is_none_or(|it| it.epoch < last)
+                && let Some(entry) = self.get(last).await?
+            {
+                // Another owner's, or of a try of ours whose outcome was not known.
+                self.hold(&entry, news);
+                decided(self.held.as_ref(), epoch)?;
+            }
         }
         let ours = Entry { version: 1, epoch: number, attempt, files: files.to_vec() };
         let body = serde_json::to_vec(&ours).map_err(|e| Error::internal("an entry of the manifest").because(e))?;

@@ -269,13 +269,20 @@ impl SparkLog {
     }
 }
 
-/// What is known of an epoch before it is committed.
+/// What is known of an epoch before it is committed. An owner whose epochs have no rows is not told of its successor's: it
+/// finds them before its first rows, by their generation.
 ///
 /// # Errors
-/// `Fenced` if a later one is there.
+/// `Fenced` if a later one is there, or one of a newer owner.
 pub(crate) fn decided(held: Option<&Held>, epoch: &Epoch) -> Result<Option<CommitOutcome>> {
     let Some(held) = held else { return Ok(None) };
     match held.epoch.cmp(&epoch.number) {
+        std::cmp::Ordering::Less if epoch.attempt.generation < held.attempt.generation => {
+            let (number, Held { epoch: last, attempt, .. }) = (epoch.number, held);
+            Err(Error::fenced(format!(
+                "epoch {number}: epoch {last} is of attempt {attempt}, a newer owner has been here"
+            )))
+        }
         std::cmp::Ordering::Less => Ok(None),
         std::cmp::Ordering::Equal => Ok(Some(CommitOutcome::AlreadyCommitted { attempt: Some(held.attempt) })),
         std::cmp::Ordering::Greater => {

@@ -129,9 +129,16 @@ impl Producer {
     /// Waits until all records have arrived, or one has not.
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Trouble> {
         self.sliced("records are not acknowledged", deadline, |it| {
-            let done = it.flush(SLICE);
+            // Polled shortly: the client's own flush, and a long poll, go on for their whole time when all has arrived.
+            let until = Instant::now() + SLICE;
+            while it.in_flight_count() > 0 && self.failure().is_none() {
+                if Instant::now() >= until {
+                    return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+                }
+                it.poll(Duration::from_millis(1));
+            }
             // What failed is looked at by the caller.
-            if self.failure().is_some() { Ok(()) } else { done }
+            Ok(())
         })
     }
 
@@ -146,7 +153,7 @@ impl Producer {
                 Ok(()) => return Ok(None),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     // Records that don't arrive in time fail, so this ends.
-                    self.native.poll(Duration::from_millis(20));
+                    self.native.poll(Duration::from_millis(1));
                     if self.failure().is_some() || self.native.client().fatal_error().is_some() {
                         return Err(self.broken("a record is not taken"));
                     }
