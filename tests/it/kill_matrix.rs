@@ -13,8 +13,8 @@ use crate::process::binary;
 /// Epochs that the input makes at least, for each kill.
 const EPOCHS_A_KILL: usize = 8;
 
-/// Only sinks that take staged rows come to these.
-const OF_OTHER_SINKS: [Point; 3] = [Point::StageWrite, Point::StageFsync, Point::CommitStaged];
+/// Only sinks that take staged rows come to these, or reject rows.
+const OF_OTHER_SINKS: [Point; 4] = [Point::StageWrite, Point::StageFsync, Point::CommitStaged, Point::CommitRejects];
 /// An object store has no temporary files.
 const OF_DISKS: [Point; 3] = [Point::RecordFsync, Point::RecordRename, Point::SnapshotRename];
 
