@@ -105,10 +105,7 @@ pub trait DynSink: Send + Sync + 'static {
     async fn writer(&self, epoch: &Epoch, task: u32) -> Result<Box<dyn DynWriter>>;
     async fn commit(&self, epoch: &Epoch, parts: Vec<Value>, positions: &[SourcePosition]) -> Result<CommitOutcome>;
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()>;
-    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
-        let _ = through;
-        Ok(())
-    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()>;
     async fn restore(&mut self, through: Option<u64>) -> Result<bool>;
     async fn maintain(&self, budget: Duration) -> Result<()>;
     fn describe(&self) -> String;
@@ -119,9 +116,7 @@ pub trait DynSink: Send + Sync + 'static {
 #[expect(missing_docs, reason = "each method is the one of the same name in SinkWriter")]
 pub trait DynWriter: Send + 'static {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<Rejected>>;
-    fn is_shown(&self) -> bool {
-        false
-    }
+    fn is_shown(&self) -> bool;
     async fn prepare(self: Box<Self>) -> Result<Value>;
 }
 

@@ -38,6 +38,9 @@ impl DynWriter for Collector {
         Ok(Vec::new())
     }
 
+    fn is_shown(&self) -> bool {
+        false
+    }
     async fn prepare(self: Box<Self>) -> Result<Value> {
         Ok(Value::Null)
     }

@@ -191,6 +191,9 @@ impl DynSink for Rejecting {
     async fn abort(&self, epoch: &Epoch, parts: Vec<Value>) -> Result<()> {
         self.sink.abort(epoch, parts).await
     }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        self.sink.check_restore(through).await
+    }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         self.sink.restore(through).await
     }

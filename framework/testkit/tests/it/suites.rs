@@ -188,6 +188,9 @@ impl DynWriter for EagerWriter {
     async fn write(&mut self, batch: RecordBatch) -> Result<Vec<tidegate_api::Rejected>> {
         self.writer.write(batch).await
     }
+    fn is_shown(&self) -> bool {
+        self.writer.is_shown()
+    }
     async fn prepare(self: Box<Self>) -> Result<serde_json::Value> {
         let part = self.writer.prepare().await?;
         self.table.commit(&self.epoch, vec![part.clone()], &[]).await?;
@@ -248,6 +251,9 @@ impl DynSink for WrongSink {
             SinkFlaw::AbortShows => self.sink.commit(epoch, parts, &[]).await.map(|_| ()),
             _ => self.sink.abort(epoch, parts).await,
         }
+    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        self.sink.check_restore(through).await
     }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         self.sink.restore(through).await
@@ -310,6 +316,9 @@ impl DynSink for EagerSink {
     }
     async fn abort(&self, epoch: &Epoch, parts: Vec<serde_json::Value>) -> Result<()> {
         self.0.abort(epoch, parts).await
+    }
+    async fn check_restore(&self, through: Option<u64>) -> Result<()> {
+        self.0.check_restore(through).await
     }
     async fn restore(&mut self, through: Option<u64>) -> Result<bool> {
         let _ = through;
