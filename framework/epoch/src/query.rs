@@ -42,7 +42,7 @@ use crate::source_task::Sources;
 use crate::trigger::{Due, Turns};
 use crate::watermark::Watermark;
 
-pub use branch::{RewindReport, SinkMode, SinkOutcome};
+pub use branch::{RewindReport, SinkMode};
 pub use parts::{QueryParts, QuerySettings, Step};
 pub use run::StopSignal;
 use staged::StagedFiles;

@@ -21,7 +21,6 @@ use tidegate_api::{
 
 use crate::fault::Faults;
 use crate::letters::{DEAD_LETTERS, Errors, Rules};
-use crate::query::SinkOutcome;
 use crate::retry::Retry;
 use crate::stage;
 use crate::store::Store;
@@ -95,6 +94,21 @@ pub(crate) struct SinkReport {
     pub(crate) failures: u64,
     /// It is the one for dead letters.
     pub(crate) takes_letters: bool,
+}
+
+/// What becomes of the rows that a sink got after the epoch that its query goes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOutcome {
+    /// They stay, and do not come again.
+    Kept,
+    /// They were taken back, and come again.
+    TakenBack,
+    /// They stay, since the sink can't take them back, and come a second time, over the same keys.
+    Overwritten,
+    /// They stay, since the sink can't take them back, and come a second time.
+    Twice,
+    /// They stay, and come a second time: nobody waits for this sink.
+    BestEffort,
 }
 
 /// All sinks, in the order in which the query got them, and the one for dead letters behind them.

@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::log::branch::{Branch, Delivered, Mode};
 use crate::log::{Commit, Plan, Record, SourceMark, SourceRange};
 use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
-use crate::sink_task::SinkStands;
+use crate::sink_task::{SinkOutcome, SinkStands};
 
 /// What becomes of the rows that sinks got after the epoch that a query goes back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +53,6 @@ pub struct RewindReport {
     pub next: u64,
     /// What becomes of the rows that each sink got after epoch `to`, in the order of the sinks.
     pub sinks: Vec<(Arc<str>, SinkOutcome)>,
-}
-
-/// What becomes of the rows that a sink got after the epoch that its query goes back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SinkOutcome {
-    /// They stay, and do not come again.
-    Kept,
-    /// They were taken back, and come again.
-    TakenBack,
-    /// They stay, since the sink can't take them back, and come a second time, over the same keys.
-    Overwritten,
-    /// They stay, since the sink can't take them back, and come a second time.
-    Twice,
-    /// They stay, and come a second time: nobody waits for this sink.
-    BestEffort,
 }
 
 /// The end of the line that a query goes back on.

@@ -12,8 +12,8 @@ use crate::fault::Point;
 use crate::stage::StageReader;
 
 impl Sinks {
-    /// Makes the epoch visible in all sinks, in order, dead letters after them, best-effort ones last. Stops at a sink that shows an attempt before
-    /// ours which has not been accepted, and returns it.
+    /// Makes the epoch visible in all sinks, in order, dead letters after them, best-effort ones last. Stops at a sink that
+    /// shows an attempt before ours which has not been accepted, and returns it.
     ///
     /// # Errors
     /// `Fenced` if a sink shows an attempt after ours; else as the sinks.
