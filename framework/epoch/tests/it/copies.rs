@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_epoch::Faults;
 use tidegate_storage::object_store::{ObjectStoreExt, PutPayload};
 
-use crate::world::{World, drain, model};
+use crate::world::{World, drain, four_epochs, model};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -103,12 +103,7 @@ async fn a_copy_whose_adoption_broke_off_is_a_copy_still() {
 #[tokio::test]
 async fn a_checkpoint_of_version_1_is_raised() {
     let world = World::new();
-    let mut query = world.start().await.unwrap();
-    for at in 0..4 {
-        world.feed().add(&[at * 9]);
-        drain(&mut query).await.unwrap();
-    }
-    drop(query);
+    four_epochs(&world).await;
     let state = world.root().join("state");
     let snapshots: Vec<String> = world.list("state/snapshots");
     assert!(!snapshots.is_empty());

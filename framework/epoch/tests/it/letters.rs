@@ -3,7 +3,7 @@
 use tidegate_api::{ErrorKind, Staging};
 use tidegate_epoch::{DEAD_LETTERS, Faults, Query};
 
-use crate::world::{Store, Tolerated, World, drain, model};
+use crate::world::{Store, Tolerated, World, crash, drain, model};
 
 /// Every second window: its end is a multiple of this.
 const ODD: i64 = 20_000;
@@ -34,15 +34,6 @@ fn world_of(table: Store) -> (World, Store) {
 /// The rows that the table takes and those that it does not.
 fn split(values: &[i64]) -> (Rows, Rows) {
     model(values).0.into_iter().partition(|it| it.0 % ODD != 0)
-}
-
-async fn crash(world: &World, fault: &str, values: &[i64]) {
-    world.feed().add(values);
-    let faults = Faults::default();
-    faults.arm(fault).unwrap();
-    let mut query = world.start_with(&faults).await.unwrap();
-    while query.step().await.is_ok() {}
-    assert!(faults.crashed(), "{fault}");
 }
 
 async fn feed(world: &World, query: &mut Query, values: &[i64]) {

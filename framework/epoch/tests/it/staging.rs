@@ -3,22 +3,12 @@
 use tidegate_api::{Error, ErrorKind, Staging};
 use tidegate_epoch::Faults;
 
-use crate::world::{Store, World, drain, model};
+use crate::world::{Store, World, crash, drain, four_epochs, model};
 
 fn two_tables() -> World {
     let mut world = World::new();
     world.stores.push(("second", Store::default()));
     world
-}
-
-/// Adds rows, and crashes at the fault.
-async fn crash(world: &World, fault: &str, values: &[i64]) {
-    world.feed().add(values);
-    let faults = Faults::default();
-    faults.arm(fault).unwrap();
-    let mut query = world.start_with(&faults).await.unwrap();
-    while query.step().await.is_ok() {}
-    assert!(faults.crashed(), "{fault}");
 }
 
 async fn refusal(world: &World) -> Error {
@@ -268,12 +258,7 @@ async fn other_ranges_that_can_not_be_followed_stop_the_query() {
 #[tokio::test]
 async fn a_checkpoint_of_version_1_is_taken_over() {
     let world = World::new();
-    let mut query = world.start().await.unwrap();
-    for at in 0..4 {
-        world.feed().add(&[at * 9]);
-        drain(&mut query).await.unwrap();
-    }
-    drop(query);
+    four_epochs(&world).await;
     for folder in ["state/wal", "state/snapshots"] {
         for name in world.list(folder) {
             let path = world.root().join(folder).join(name);

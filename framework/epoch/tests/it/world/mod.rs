@@ -269,6 +269,25 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Adds rows, and crashes at the fault.
+pub(crate) async fn crash(world: &World, fault: &str, values: &[i64]) {
+    world.feed().add(values);
+    let faults = Faults::default();
+    faults.arm(fault).unwrap();
+    let mut query = world.start_with(&faults).await.unwrap();
+    while query.step().await.is_ok() {}
+    assert!(faults.crashed(), "{fault}");
+}
+
+/// A query has run over four windows' rows, a row at a time, and has ended.
+pub(crate) async fn four_epochs(world: &World) {
+    let mut query = world.start().await.unwrap();
+    for at in 0..4 {
+        world.feed().add(&[at * 9]);
+        drain(&mut query).await.unwrap();
+    }
+}
+
 /// Steps until there is nothing left to do; gives the progress of the epochs that ran.
 pub(crate) async fn drain(query: &mut Query) -> Result<Vec<QueryProgress>> {
     let mut ran = Vec::new();
