@@ -17,7 +17,7 @@ use tidegate_api::{Registry, Settings};
 use tidegate_epoch::SinkMode;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{self, Defaults, Problem};
+use crate::config::{self, Defaults, Loaded, Problem, References};
 use crate::screen::Screen;
 use crate::spark::Pending;
 
@@ -241,7 +241,21 @@ impl OneFileArgs {
     }
 }
 
+impl LookArgs {
+    fn files(&self) -> FileArgs {
+        FileArgs { files: vec![self.what.clone().into()], set: self.set.clone(), data_dir: self.data_dir.clone() }
+    }
+}
+
 impl FileArgs {
+    /// What is in the one file, its references resolved.
+    fn load_one(&self, registry: &Registry, screen: &Screen) -> Loaded {
+        let (read, problems) = self.read(&[]);
+        let Some((file, settings)) = read.into_iter().next() else { return Loaded { pipeline: None, problems } };
+        let references = References::Resolve(screen.secrets().clone());
+        config::load(&file, &settings, &self.defaults(&file), registry, &references)
+    }
+
     /// The settings of each file, with `--set` and what the caller adds; problems of files that can't be read.
     fn read(&self, over: &[(&str, &str)]) -> (Vec<(String, Settings)>, Vec<Problem>) {
         let set = self.set.iter().map(|(key, value)| (key.as_str(), value.as_str())).chain(over.iter().copied());

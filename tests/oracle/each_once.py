@@ -6,27 +6,20 @@ Numbers are those below COUNT that five does not divide, in the column n. Of a f
 `_spark_metadata` names, as Spark's documentation of the log has it.
 """
 import glob
-import json
 import os
 import sys
 
 import deltalake
 import duckdb
 
+import spark_log
+
 form, table, count = sys.argv[1:]
 
-
-def named():
-    log = os.path.join(table, "_spark_metadata")
-    numbers = {int(it.removesuffix(".compact")): it for it in os.listdir(log) if not it.startswith(".")}
-    first = max((n for n, name in numbers.items() if name.endswith(".compact")), default=0)
-    for number in range(first, max(numbers) + 1):
-        with open(os.path.join(log, numbers[number]), encoding="utf8") as entry:
-            for line in map(json.loads, entry.read().split("\n")[1:]):
-                yield os.path.join(table, os.path.basename(line["path"]))
-
-
-files = list(named()) if form == "parquet" else [it.removeprefix("file://") for it in deltalake.DeltaTable(table).file_uris()]
+if form == "parquet":
+    files = [os.path.join(table, it) for it in spark_log.files(table)]
+else:
+    files = [it.removeprefix("file://") for it in deltalake.DeltaTable(table).file_uris()]
 db = duckdb.connect()
 db.execute("create table found as select n from read_parquet(?)", [files])
 db.execute("create table expected as select i as n from range(?) t(i) where i % 5 <> 0", [int(count)])

@@ -6,34 +6,19 @@ Row i is {id: i, word: "w" + i % 7 or null where i % 5 = 0, ts: second i of 2026
 count is read from `_spark_metadata` as Spark's documentation of the log has it, or is what the folder holds. DuckDB reads
 the rows; pyarrow tells the types. Nothing else may lie in the folder.
 """
-import json
 import os
 import sys
 
 import duckdb
 import pyarrow.parquet
 
+import spark_log
+
 folder, form, manifest, count = sys.argv[1:]
 count = int(count)
 
-
-def spark_files():
-    log = os.path.join(folder, "_spark_metadata")
-    numbers = {int(it.removesuffix(".compact")): it for it in os.listdir(log) if not it.startswith(".")}
-    first = max((n for n, name in numbers.items() if name.endswith(".compact")), default=0)
-    for number in range(first, max(numbers) + 1):
-        with open(os.path.join(log, numbers[number]), encoding="utf8") as entry:
-            version, *lines = entry.read().split("\n")
-        assert version == "v1", version
-        for line in map(json.loads, lines):
-            assert line["action"] == "add" and not line["isDir"], line
-            name = os.path.basename(line["path"])
-            assert os.path.getsize(os.path.join(folder, name)) == line["size"], line
-            yield name
-
-
 there = sorted(it for it in os.listdir(folder) if not it.startswith(("_", ".")))
-files = sorted(spark_files()) if manifest == "spark" else there
+files = sorted(spark_log.files(folder)) if manifest == "spark" else there
 assert files == there, f"{len(files)} files count, {len(there)} are there"
 staged = os.listdir(os.path.join(folder, "_staging"))
 assert not staged, f"staged files are left: {staged}"

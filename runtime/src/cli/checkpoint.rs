@@ -8,12 +8,12 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tidegate_api::{Registry, Settings};
+use tidegate_api::Registry;
 use tidegate_epoch::inspect::{self, CheckpointView, Finding};
 use tidegate_storage::{Location, StoreOptions};
 
 use super::{CheckpointCommand, DONE, FAILED, LookArgs, WRONG, one_line, report};
-use crate::config::{self, Defaults, Problem, References};
+use crate::config::Problem;
 use crate::screen::Screen;
 use crate::supervisor::Threads;
 
@@ -83,17 +83,11 @@ where
 
 /// A pipeline file's checkpoint, or the location itself.
 fn find(args: &LookArgs, registry: &Registry, screen: &Screen) -> Result<Location, Vec<Problem>> {
-    let path = Path::new(&args.what);
-    if !path.is_file() {
+    if !Path::new(&args.what).is_file() {
         return at(args).map_err(|message| vec![problem(&args.what, message)]);
     }
-    let over: Settings = args.set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    let settings = config::overlay(&config::read_settings(path)?, &over);
-    let name = path.file_stem().map(|it| it.to_string_lossy().into_owned()).unwrap_or_default();
-    let defaults = Defaults { name, data_dir: args.data_dir.clone(), sink: "console" };
     // What it needs to be reached may be a secret.
-    let references = References::Resolve(screen.secrets().clone());
-    let loaded = config::load(&args.what, &settings, &defaults, registry, &references);
+    let loaded = args.files().load_one(registry, screen);
     loaded.pipeline.map(|it| it.spec.options.checkpoint).ok_or(loaded.problems)
 }
 

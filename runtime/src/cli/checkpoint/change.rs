@@ -5,7 +5,7 @@ use tidegate_engine::{Environment, QueryOptions, QueryPlan};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{DONE, FAILED, OneFileArgs, WRONG, one_line, report};
-use crate::config::{Pipeline, Problem, References, load};
+use crate::config::{Pipeline, Problem};
 use crate::screen::Screen;
 use crate::supervisor::{Threads, environment};
 
@@ -30,11 +30,7 @@ pub(super) async fn plan(
     screen: &Screen,
     set: impl FnOnce(&mut QueryOptions),
 ) -> Result<(Pipeline, QueryPlan), Refused> {
-    let files = args.files();
-    let (read, problems) = files.read(&[]);
-    let Some((file, settings)) = read.into_iter().next() else { return Err(Refused::Wrong(problems)) };
-    let references = References::Resolve(screen.secrets().clone());
-    let loaded = load(&file, &settings, &files.defaults(&file), registry, &references);
+    let loaded = args.files().load_one(registry, screen);
     let mut problems = loaded.problems;
     if let Some(mut pipeline) = loaded.pipeline {
         set(&mut pipeline.spec.options);
