@@ -4,6 +4,7 @@ pub(crate) mod cut;
 pub(crate) mod explain;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;
+mod stateful;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;

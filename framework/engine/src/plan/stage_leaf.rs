@@ -27,6 +27,18 @@ impl StageLeaf {
         LogicalPlan::Extension(Extension { node: Arc::new(Self { stage, emission, schema }) })
     }
 
+    /// The leaf that a node of a plan is.
+    pub(crate) fn of(node: &LogicalPlan) -> Option<&Self> {
+        match node {
+            LogicalPlan::Extension(it) => it.node.as_any().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> usize {
+        self.stage
+    }
+
     pub(crate) fn id(&self) -> LeafId {
         LeafId::Stage(self.stage, self.emission)
     }
