@@ -8,6 +8,7 @@
 //! What all of them do alike with their stores (delta, seal, discard, snapshot …) is in [`stage`].
 
 pub(crate) mod aggregate;
+pub(crate) mod join;
 mod panes;
 pub(crate) mod shape;
 pub(crate) mod stage;

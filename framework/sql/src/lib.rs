@@ -13,6 +13,7 @@ mod panes;
 mod planner;
 mod rewrite;
 mod session;
+mod stream_join;
 mod table;
 
 pub use check::{Refusal, check, reads_stream};
@@ -20,4 +21,5 @@ pub use clock::EpochClock;
 pub use nodes::WatermarkNode;
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
+pub use stream_join::{JoinKey, StreamJoin, TimeBound};
 pub use table::{SourceTable, TableKind};

@@ -7,6 +7,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
 use tidegate_sql::{by_panes, reads_stream};
 
+use super::join::planned_join;
 use crate::exec::leaf::Emission;
 use crate::operators::OperatorSpec;
 use crate::operators::aggregate::{AggregateSpec, GroupKey};
@@ -26,7 +27,11 @@ pub(super) struct Planned {
 
 /// True if a node keeps state over a stream.
 pub(super) fn is_stateful(node: &LogicalPlan) -> bool {
-    matches!(node, LogicalPlan::Aggregate(aggregate) if reads_stream(&aggregate.input))
+    match node {
+        LogicalPlan::Aggregate(aggregate) => reads_stream(&aggregate.input),
+        LogicalPlan::Join(join) => reads_stream(&join.left) && reads_stream(&join.right),
+        _ => false,
+    }
 }
 
 /// The operator of a stateful node whose inputs are cut already. `schema` is that of the rows that it emits, `asked` what a
@@ -38,6 +43,7 @@ pub(super) fn planned(
 ) -> Result<Option<Planned>, DataFusionError> {
     match node {
         LogicalPlan::Aggregate(aggregate) => planned_aggregate(aggregate, schema, asked).map(Some),
+        LogicalPlan::Join(join) => planned_join(join, schema).map(Some),
         _ => Ok(None),
     }
 }
