@@ -3,6 +3,7 @@
 
 mod batch_equals_stream;
 mod harness;
+mod joins;
 mod plans;
 mod restart;
 mod statics;
