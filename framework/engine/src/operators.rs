@@ -8,6 +8,8 @@
 //! What all of them do alike with their stores (delta, seal, discard, snapshot …) is in [`stage`].
 
 pub(crate) mod aggregate;
+pub(crate) mod deduplicate;
+pub(crate) mod limit;
 mod panes;
 pub(crate) mod shape;
 pub(crate) mod stage;

@@ -41,7 +41,6 @@ pub(crate) enum Emission {
     /// All groups.
     Whole,
     /// Rows that an operator lets through or makes once: the same in each output mode.
-    #[expect(dead_code, reason = "of operators that are not aggregates")]
     Rows,
 }
 

@@ -116,7 +116,7 @@ impl<'a> GraphBuilder<'a> {
     /// Puts a leaf in the place of each topmost stateful node.
     fn cut(&mut self, plan: LogicalPlan, emission: Emission) -> Result<LogicalPlan, DataFusionError> {
         let cut = plan.transform_down(|node| {
-            if !is_stateful(&node) {
+            if !is_stateful(&node, emission) {
                 return Ok(Transformed::no(node));
             }
             let leaf = self.stage(node, emission)?;
@@ -134,10 +134,7 @@ impl<'a> GraphBuilder<'a> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let below = inputs.iter().flat_map(stages_in).collect();
         let node = node.with_new_exprs(node.expressions(), inputs)?;
-        let Some(planned) = planned(node.clone(), &schema, asked)? else {
-            return Err(DataFusionError::Internal(format!("no operator for {}", node.display())));
-        };
-        let Planned { kind, complete, emission, spec, ports } = planned;
+        let Planned { kind, complete, emission, spec, ports } = planned(&node, &schema, asked)?;
         let identity = Identity { plan: node, kind, complete };
         if let Some(at) = self.known.iter().position(|it| *it == identity) {
             if let Some(stage) = self.graph.stages.get_mut(at) {
