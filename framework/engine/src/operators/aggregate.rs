@@ -176,6 +176,7 @@ impl Aggregate {
             schema: physical.partial.clone(),
             key_columns: (0..physical.key_count).collect(),
             pane_column: pane,
+            row_column: None,
         })?;
         Ok(Self { spec, physical, state, emissions, pane })
     }
