@@ -11,6 +11,7 @@ pub(crate) mod aggregate;
 pub(crate) mod deduplicate;
 pub(crate) mod limit;
 mod panes;
+pub(crate) mod session;
 pub(crate) mod shape;
 pub(crate) mod stage;
 

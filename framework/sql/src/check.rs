@@ -158,6 +158,9 @@ impl Checker {
             }
         };
         match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(GroupingSet::Rollup(_))] if fields.iter().any(|it| is_session(it)) => {
+                self.refuse(format!("session window aggregation in ROLLUP is not supported: {what}"));
+            }
             [Expr::GroupingSet(GroupingSet::Rollup(_))] => self.keys(&[], &what),
             [Expr::GroupingSet(_)] => {
                 self.refuse(format!("grouping sets and CUBE are not supported on a stream: {what}; ROLLUP is"));

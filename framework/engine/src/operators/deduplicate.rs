@@ -67,6 +67,7 @@ impl DeduplicateSpec {
             schema: Arc::new(Schema::new(fields)),
             key_columns: (0..self.keys.len()).collect(),
             pane_column,
+            row_column: None,
         }
     }
 }

@@ -40,7 +40,14 @@ impl OperatorSpec for LimitSpec {
         let input = self.input.ok_or_else(|| Error::internal("a limit was not planned"))?;
         let schema = Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]));
         let layout = "limit/1 rows: Int64".into();
-        let state = StateLayout { operator: name, layout, schema, key_columns: Vec::new(), pane_column: None };
+        let state = StateLayout {
+            operator: name,
+            layout,
+            schema,
+            key_columns: Vec::new(),
+            pane_column: None,
+            row_column: None,
+        };
         let leaf = Arc::new(LeafExec::new(LeafId::Partials, input));
         let shrink = Arc::new(LocalLimitExec::new(leaf, self.most));
         Ok(Box::new(Limit { most: self.most, shrink, state: KeyedState::new(state)? }))

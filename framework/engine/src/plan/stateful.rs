@@ -18,6 +18,7 @@ use crate::operators::OperatorSpec;
 use crate::operators::aggregate::{AggregateSpec, GroupKey};
 use crate::operators::deduplicate::DeduplicateSpec;
 use crate::operators::limit::LimitSpec;
+use crate::operators::session::SessionSpec;
 
 /// What a stateful node becomes.
 pub(super) struct Planned {
@@ -53,7 +54,10 @@ fn aggregates(plan: &LogicalPlan) -> bool {
 /// The operator of a stateful node whose inputs are cut already. `schema` is that of the rows that it emits.
 pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Emission) -> Result<Planned, DataFusionError> {
     match node {
-        LogicalPlan::Aggregate(aggregate) => planned_aggregate(aggregate.clone(), schema, asked),
+        LogicalPlan::Aggregate(aggregate) => match session_key(aggregate)? {
+            Some(at) => planned_sessions(aggregate, at, schema, asked),
+            None => planned_aggregate(aggregate.clone(), schema, asked),
+        },
         LogicalPlan::Limit(limit) => planned_limit(limit),
         LogicalPlan::Extension(it) => match it.node.as_any().downcast_ref::<Deduplicate>() {
             Some(node) => planned_deduplication(node),
@@ -142,6 +146,42 @@ fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission
     spec.panes = panes;
     let ports = vec![LogicalPlan::Aggregate(aggregate)];
     Ok(Planned { kind: "aggregate", complete, emission: asked, spec: Box::new(spec), ports })
+}
+
+/// The key that is a session.
+fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
+    let schema = aggregate.input.schema();
+    for (at, key) in aggregate.group_expr.iter().enumerate() {
+        if !matches!(key, Expr::GroupingSet(_)) && is_session(&key.to_field(schema)?.1) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Sessions are grouped by start and end below, and merged by the operator.
+fn planned_sessions(
+    aggregate: &Aggregate,
+    at: usize,
+    schema: &DFSchemaRef,
+    asked: Emission,
+) -> Result<Planned, DataFusionError> {
+    let mut keys = Vec::new();
+    let mut timed = false;
+    for (index, key) in aggregate.group_expr.iter().enumerate() {
+        if index == at {
+            timed = event_time(&key.to_field(aggregate.input.schema())?.1).is_some();
+            let part = |name: &str| get_field().call(vec![key.clone(), lit(name)]);
+            keys.extend([part("start"), part("end")]);
+        } else {
+            keys.push(key.clone());
+        }
+    }
+    let complete = asked == Emission::Whole;
+    let below = Aggregate::try_new(aggregate.input.clone(), keys, aggregate.aggr_expr.clone())?;
+    let spec = SessionSpec::new(at, timed, complete, Arc::clone(schema.inner()));
+    let ports = vec![LogicalPlan::Aggregate(below)];
+    Ok(Planned { kind: "session", complete, emission: asked, spec: Box::new(spec), ports })
 }
 
 /// The aggregate with keys that hash and store well: a window by its end alone, a constant where there is no key.

@@ -19,13 +19,13 @@ impl KeyedState {
         let mut seen: HashTable<(u64, usize)> = HashTable::with_capacity(keys.len());
         let mut absent = Vec::with_capacity(keys.len());
         for row in 0..keys.len() {
-            let (pane, hash, key) = keys.get(row);
-            let same = |it: &(u64, usize)| it.0 == hash && keys.get(it.1).2 == key;
-            let is_new = match seen.entry(hash, same, |it| it.0) {
+            let wanted = keys.get(row);
+            let same = |it: &(u64, usize)| it.0 == wanted.hash && keys.get(it.1).key == wanted.key;
+            let is_new = match seen.entry(wanted.hash, same, |it| it.0) {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
-                    vacant.insert((hash, row));
-                    self.overlay.level.find(pane, hash, key).is_none() && self.sealed_row(pane, hash, key).is_none()
+                    vacant.insert((wanted.hash, row));
+                    self.overlay.level.find(wanted).is_none() && self.sealed_row(wanted).is_none()
                 }
             };
             absent.push(is_new);
