@@ -54,7 +54,8 @@ impl Query {
         timings.add("getBatch", clock.lap());
         let input = EpochInput {
             epoch: epoch.clone(),
-            late_watermark_ms: plan.late_watermark_ms,
+            late: self.watermark.watermarks(&plan.late_levels()),
+            evict: self.watermark.watermarks(&plan.levels()),
             sources,
             statics: plan.statics.clone(),
             seed: plan.seed,
