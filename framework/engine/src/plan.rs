@@ -2,6 +2,7 @@
 
 pub(crate) mod cut;
 pub(crate) mod explain;
+mod observe;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;
 
@@ -21,6 +22,7 @@ use crate::decode::Decoding;
 use crate::exec::Runner;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
 use cut::{Graph, GraphBuilder, SinkId};
+use observe::observers;
 use physical::PiecePlanner;
 
 /// Something that is wrong with a query.
@@ -94,8 +96,10 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
     let letters = plan_letters(&spec.options.errors, registry, &mut problems);
     problems.finish()?;
-    let names = spec.sources.iter().map(|it| it.name.clone()).collect();
-    let pieces = PiecePlanner::new(planner.session_state().clone(), names);
+    let names: Vec<_> = spec.sources.iter().map(|it| it.name.clone()).collect();
+    let observers = problems.take("watermark", observers(&plans)).unwrap_or_default();
+    let observed = observers.keys().cloned().collect();
+    let pieces = PiecePlanner::new(planner.session_state().clone(), names.clone(), observed);
     let mut builder = GraphBuilder::new(&pieces);
     let watermarks = watermark_nodes(&plans);
     let groups: Vec<_> = plans.iter().map(names_of_watermarks).collect();
@@ -112,6 +116,10 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
             }
             sinks.push(PlannedSink { part: part.clone(), connector, spec, plan });
         }
+    }
+    let apart = PiecePlanner::new(planner.session_state().clone(), names, BTreeSet::new());
+    for (node, plan) in &observers {
+        problems.take(format!("watermark of {node}"), builder.add_observer(&apart, plan).await);
     }
     let graph = builder.finish();
     if matches!(spec.options.trigger, Trigger::Continuous(_)) && !graph.stages.is_empty() {

@@ -142,6 +142,7 @@ impl QueryProgram {
                     readers.to_stages.extend(merge.map(|merge| ToStage { stage, plan, merge }));
                 }
                 Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
+                Target::Nowhere => readers.observers.push(plan),
             }
         }
         readers

@@ -26,6 +26,8 @@ pub(crate) enum Target {
     Stage(usize),
     /// To a sink.
     Sink(usize),
+    /// Nowhere: it is there for the event times that it meets.
+    Nowhere,
 }
 
 /// A stateless part of the query.
@@ -111,6 +113,13 @@ impl<'a> GraphBuilder<'a> {
         let schema = plan.schema();
         self.push(plan, Target::Sink(sink.at));
         Ok(schema)
+    }
+
+    /// Adds what observes a watermark.
+    pub(crate) async fn add_observer(&mut self, planner: &PiecePlanner, plan: &LogicalPlan) -> Result<()> {
+        let plan = planner.piece(plan).await?;
+        self.push(plan, Target::Nowhere);
+        Ok(())
     }
 
     pub(crate) fn finish(self) -> Graph {
