@@ -14,6 +14,7 @@ pub(super) struct Malformed;
 
 pub(super) type Scan<T> = Result<T, Malformed>;
 
+#[derive(Clone)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
