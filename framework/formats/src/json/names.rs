@@ -12,7 +12,8 @@ const REMEMBERED_BYTES: usize = 128;
 /// The names of a struct's fields.
 pub(super) struct Names {
     fields: HashMap<Vec<u8>, usize>,
-    /// The names of the last documents, in their order, and their fields: a stream's documents mostly look alike.
+    /// The names of the last documents, in their order and with their quotes, and their fields: a stream's documents
+    /// mostly look alike.
     seen: Vec<(Vec<u8>, Option<usize>)>,
 }
 
@@ -46,13 +47,13 @@ impl Names {
         // A name in single quotes may hold a double one, which would end a guess too late.
         let plain = !name.escaped && !name.raw.contains(&b'"');
         if plain && *place < REMEMBERED_MEMBERS && name.raw.len() <= REMEMBERED_BYTES {
-            match self.seen.get_mut(*place) {
-                Some((seen, known)) => {
-                    seen.clear();
-                    seen.extend_from_slice(name.raw);
-                    *known = found;
-                }
-                None => self.seen.push((name.raw.to_vec(), found)),
+            if *place >= self.seen.len() {
+                self.seen.push((Vec::new(), None));
+            }
+            if let Some((seen, known)) = self.seen.get_mut(*place) {
+                seen.clear();
+                seen.extend([b"\"", name.raw, b"\""].into_iter().flatten());
+                *known = found;
             }
         }
         *place += 1;
