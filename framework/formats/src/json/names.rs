@@ -47,13 +47,10 @@ impl Names {
         // A name in single quotes may hold a double one, which would end a guess too late.
         let plain = !name.escaped && !name.raw.contains(&b'"');
         if plain && *place < REMEMBERED_MEMBERS && name.raw.len() <= REMEMBERED_BYTES {
-            if *place >= self.seen.len() {
-                self.seen.push((Vec::new(), None));
-            }
-            if let Some((seen, known)) = self.seen.get_mut(*place) {
-                seen.clear();
-                seen.extend([b"\"", name.raw, b"\""].into_iter().flatten());
-                *known = found;
+            let quoted = [b"\"", name.raw, b"\""].concat();
+            match self.seen.get_mut(*place) {
+                Some(seen) => *seen = (quoted, found),
+                None => self.seen.push((quoted, found)),
             }
         }
         *place += 1;
@@ -119,6 +116,15 @@ mod tests {
         let mut names = Names::new(["a"].into_iter());
         assert_eq!(names.read(&mut Scanner::new(b"'a\"b':"), &mut 0), Ok(None));
         assert!(names.read(&mut Scanner::new(b"\"a\"b\":"), &mut 0).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_remembered_leaves_no_gap() {
+        let mut names = Names::new(["a", "b"].into_iter());
+        for _ in 0..3 {
+            assert_eq!(find_all(&mut names, &[r"\u0061", "b", "x", "a"]), [Some(0), Some(1), None, Some(0)]);
+            assert_eq!(find_all(&mut names, &["b", "a"]), [Some(1), Some(0)]);
+        }
     }
 
     #[test]
