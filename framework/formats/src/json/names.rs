@@ -47,10 +47,16 @@ impl Names {
         // A name in single quotes may hold a double one, which would end a guess too late.
         let plain = !name.escaped && !name.raw.contains(&b'"');
         if plain && *place < REMEMBERED_MEMBERS && name.raw.len() <= REMEMBERED_BYTES {
-            let quoted = [b"\"", name.raw, b"\""].concat();
-            match self.seen.get_mut(*place) {
-                Some(seen) => *seen = (quoted, found),
-                None => self.seen.push((quoted, found)),
+            let at = (*place).min(self.seen.len());
+            if at == self.seen.len() {
+                self.seen.push((Vec::new(), None));
+            }
+            if let Some((seen, known)) = self.seen.get_mut(at) {
+                seen.clear();
+                seen.push(b'"');
+                seen.extend_from_slice(name.raw);
+                seen.push(b'"');
+                *known = found;
             }
         }
         *place += 1;
