@@ -49,7 +49,7 @@ async fn the_end_of_an_epoch_does_not_wait_for_more_records() {
     let broker = broker_or_skip!();
     for delivery in ["exactly-once", "at-least-once"] {
         let bench = Bench::new(broker, "linger", 1).await.with("delivery", delivery);
-        let bench = bench.with("producer.override.linger.ms", "20000");
+        let bench = bench.with("producer.override.linger.ms", "10000");
         let (sink, _) = bench.open().await.unwrap();
         let began = Instant::now();
         for number in 0..3 {
@@ -57,7 +57,7 @@ async fn the_end_of_an_epoch_does_not_wait_for_more_records() {
             step(&sink, &epoch(number, 1, 0), &numbers(from..from + 10)).await.unwrap();
         }
         let took = began.elapsed();
-        assert!(took < Duration::from_secs(20), "{delivery}: linger.ms was waited for: {took:?}");
+        assert!(took < Duration::from_secs(10), "{delivery}: linger.ms was waited for: {took:?}");
         assert_eq!(bench.values(), texts(0..30));
     }
 }
