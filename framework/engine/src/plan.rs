@@ -20,7 +20,7 @@ use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
 use crate::decode::Decoding;
 use crate::exec::Runner;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
-use cut::{Graph, GraphBuilder};
+use cut::{Graph, GraphBuilder, SinkId};
 use physical::PiecePlanner;
 
 /// Something that is wrong with a query.
@@ -70,6 +70,8 @@ pub struct QueryPlan {
     pub(crate) letters: Option<PlannedLetters>,
     pub(crate) graph: Graph,
     pub(crate) watermarks: Vec<WatermarkNode>,
+    /// The names of the watermarks that feed each sink.
+    pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
     pub(crate) runner: Runner,
     pub(crate) epoch_clock: Arc<EpochClock>,
 }
@@ -95,11 +97,14 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let names = spec.sources.iter().map(|it| it.name.clone()).collect();
     let pieces = PiecePlanner::new(planner.session_state().clone(), names);
     let mut builder = GraphBuilder::new(&pieces);
+    let watermarks = watermark_nodes(&plans);
+    let groups: Vec<_> = plans.iter().map(names_of_watermarks).collect();
     let mut sinks = Vec::new();
     for (at, ((part, plan), connector)) in
         spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
     {
-        let added = builder.add_sink(at, plan.clone(), part.mode).await;
+        let group = groups.get(at).cloned().unwrap_or_default();
+        let added = builder.add_sink(SinkId { at, group }, plan.clone(), part.mode).await;
         if let Some(schema) = problems.take(format!("sinks.{}", part.name), added) {
             let spec = sink_spec(&schema, part.mode);
             for issue in connector.validate(&part.settings, Some(&spec)) {
@@ -113,10 +118,9 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
         problems.add("trigger", "an aggregation does not run with the continuous trigger; use an interval");
     }
     problems.finish()?;
-    let watermarks = watermark_nodes(&sinks);
     let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks)).collect();
     let runner = Runner::new(planner.session_state().task_ctx());
-    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, runner, epoch_clock })
+    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, groups, runner, epoch_clock })
 }
 
 #[derive(Default)]
@@ -230,12 +234,17 @@ fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
     SinkSpec { schema: without_marks(schema), mode, keys: Vec::new(), changes, tasks: 1 }
 }
 
+/// The names of the watermarks in a sink's plan.
+fn names_of_watermarks(plan: &LogicalPlan) -> BTreeSet<Arc<str>> {
+    watermark_nodes(std::slice::from_ref(plan)).into_iter().map(|it| it.id).collect()
+}
+
 /// The watermarks in the sinks' plans, each once, in the order in which they are met.
-fn watermark_nodes(sinks: &[PlannedSink]) -> Vec<WatermarkNode> {
+fn watermark_nodes(plans: &[LogicalPlan]) -> Vec<WatermarkNode> {
     let mut found: Vec<WatermarkNode> = Vec::new();
-    for sink in sinks {
+    for plan in plans {
         // The visitor does not fail.
-        let _ = sink.plan.apply_with_subqueries(|node| {
+        let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::Extension(it) = node
                 && let Some(node) = it.node.as_any().downcast_ref::<tidegate_sql::WatermarkNode>()
                 && found.iter().all(|it| it.id != node.id)

@@ -4,7 +4,7 @@
 //! stateless sinks leave in split order. When the input is complete, the stages run upstream first, each feeding the
 //! pieces above it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
-    StaticVersion, WatermarkNode,
+    StaticVersion, WatermarkNode, Watermarks,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -43,6 +43,8 @@ pub(crate) struct QueryProgram {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) stages: Vec<Aggregate>,
     pub(crate) watermarks: Vec<WatermarkNode>,
+    /// The names of the watermarks that feed each sink.
+    pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
     pub(crate) runner: Runner,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) epoch_clock: Arc<EpochClock>,
@@ -158,8 +160,8 @@ impl QueryProgram {
             let epoch = OperatorEpoch {
                 runner: &self.runner,
                 clock: self.clock.as_ref(),
-                late_us: ctx.late_us,
-                evict_us: ctx.evict_us,
+                late_us: of_stage(stage, &ctx.late),
+                evict_us: of_stage(stage, &ctx.evict),
                 with_data: ctx.with_data,
             };
             let (emitted, its) = stage.epoch(partials.remove(&at).unwrap_or_default(), &epoch).await?;
@@ -193,11 +195,16 @@ impl QueryProgram {
 }
 
 struct StageContext {
-    late_us: Option<i64>,
-    evict_us: Option<i64>,
+    late: Watermarks,
+    evict: Watermarks,
     with_data: bool,
     statics: Statics,
     times: Arc<TimesSeen>,
+}
+
+/// The watermark that a stage goes by, microseconds: its sinks have one in common, or it waits for none.
+fn of_stage(stage: &Aggregate, watermarks: &Watermarks) -> Option<i64> {
+    stage.sinks().first().and_then(|sink| watermarks.of_sink(*sink)).map(to_us)
 }
 
 fn to_us(ms: i64) -> i64 {
@@ -210,6 +217,10 @@ impl Program for QueryProgram {
         self.watermarks.clone()
     }
 
+    fn watermark_groups(&self) -> Vec<BTreeSet<Arc<str>>> {
+        self.groups.clone()
+    }
+
     async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
         versions(&mut self.statics).await
     }
@@ -220,20 +231,22 @@ impl Program for QueryProgram {
         let times = Arc::new(TimesSeen::default());
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
-        let ctx = StageContext {
-            late_us: input.late_watermark_ms.map(to_us),
-            evict_us: input.epoch.watermark_ms.map(to_us),
-            with_data,
-            statics,
-            times: times.clone(),
-        };
+        let ctx = StageContext { late: input.late, evict: input.evict, with_data, statics, times: times.clone() };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
         let event_times = self.watermarks.iter().map(|node| times.of(&node.id)).collect();
         Ok(EpochNumbers { event_times, operators, source_rows: gathered.source_rows })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
-        self.stages.iter().filter_map(|it| it.delta().transpose()).collect()
+        let mut deltas: Vec<_> = self.stages.iter().filter_map(|it| it.delta().transpose()).collect::<Result<_>>()?;
+        // From here on its state is its own, also where it has not changed.
+        let parted = self.stages.iter().filter(|it| it.origin().is_some());
+        let silent = parted.filter(|it| deltas.iter().all(|delta| delta.operator != *it.name()));
+        let silent: Vec<_> = silent.map(Aggregate::no_delta).collect();
+        if !deltas.is_empty() {
+            deltas.extend(silent);
+        }
+        Ok(deltas)
     }
 
     fn seal(&mut self) {
@@ -246,11 +259,24 @@ impl Program for QueryProgram {
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         self.stages.iter_mut().try_for_each(Aggregate::clear)?;
+        // A stage whose group has parted from another's has that one's state, up to where the checkpoint names its own.
+        let origin = |it: &Aggregate| Some((it.name().clone(), it.origin()?.clone()));
+        let mut following: BTreeMap<_, _> = self.stages.iter().filter_map(origin).collect();
+        following.retain(|name, _| snapshot.iter().all(|it| it.operator != *name));
         for state in &snapshot {
             self.stage_named(&state.operator)?.load(state)?;
+            for (name, _) in following.iter().filter(|it| *it.1 == state.operator) {
+                self.stage_named(name)?.load(&OperatorSnapshot { operator: name.clone(), ..state.clone() })?;
+            }
         }
-        for delta in deltas.iter().flatten() {
-            self.stage_named(&delta.operator)?.apply(delta)?;
+        for epoch in &deltas {
+            following.retain(|name, _| epoch.iter().all(|it| it.operator != *name));
+            for delta in epoch {
+                self.stage_named(&delta.operator)?.apply(delta)?;
+                for (name, _) in following.iter().filter(|it| *it.1 == delta.operator) {
+                    self.stage_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;
+                }
+            }
         }
         Ok(())
     }
@@ -259,8 +285,9 @@ impl Program for QueryProgram {
         self.stages.iter().map(Aggregate::snapshot).collect()
     }
 
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
-        next_ms > used_ms && self.stages.iter().any(|it| !it.is_complete())
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
+        let rises = |sink: &usize| next.of_sink(*sink) > used.of_sink(*sink);
+        self.stages.iter().any(|it| !it.is_complete() && it.sinks().iter().any(rises))
     }
 }
 

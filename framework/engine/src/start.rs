@@ -104,6 +104,7 @@ impl QueryPlan {
             pieces: self.graph.pieces,
             stages: stages.collect::<Result<_>>()?,
             watermarks: self.watermarks,
+            groups: self.groups,
             runner: self.runner,
             clock: environment.clock.clone(),
             epoch_clock: self.epoch_clock,

@@ -52,6 +52,10 @@ pub(crate) struct AggregateSpec {
     pub(crate) keys: Vec<GroupKey>,
     /// Its rows come in panes of sliding windows.
     pub(crate) panes: Option<Panes>,
+    /// The sinks above it. Where a watermark acts they go by the same.
+    pub(crate) sinks: BTreeSet<usize>,
+    /// The stage that it was one with before their sinks went by different watermarks.
+    pub(crate) origin: Option<Arc<str>>,
     output: SchemaRef,
     physical: Option<Physical>,
 }
@@ -67,7 +71,7 @@ struct Physical {
 
 impl AggregateSpec {
     pub(crate) fn new(name: Arc<str>, complete: bool, keys: Vec<GroupKey>, output: SchemaRef) -> Self {
-        Self { name, complete, keys, panes: None, output, physical: None }
+        Self { name, complete, keys, panes: None, sinks: BTreeSet::new(), origin: None, output, physical: None }
     }
 
     /// Takes DataFusion's plan of the aggregate apart; returns the piece that makes partial rows.
@@ -101,6 +105,11 @@ impl AggregateSpec {
     fn pane(&self) -> Option<usize> {
         let window = self.keys.iter().position(|key| matches!(key, GroupKey::Window { event_time: true, .. }));
         window.or_else(|| self.keys.iter().position(|key| *key == GroupKey::EventTime))
+    }
+
+    /// True if rows are late by the watermark, and groups close.
+    pub(crate) fn waits_for_watermark(&self) -> bool {
+        !self.complete && self.pane().is_some()
     }
 
     /// Names the columns of the state, so that another aggregate's state is refused.
@@ -188,6 +197,22 @@ impl Aggregate {
 
     pub(crate) fn is_complete(&self) -> bool {
         self.spec.complete
+    }
+
+    /// The sinks above it. Where a watermark acts they go by the same.
+    pub(crate) fn sinks(&self) -> &BTreeSet<usize> {
+        &self.spec.sinks
+    }
+
+    /// The stage whose state it takes over as long as the checkpoint has none of its own.
+    pub(crate) fn origin(&self) -> Option<&Arc<str>> {
+        self.spec.origin.as_ref()
+    }
+
+    /// What the epoch changed in the state: nothing.
+    pub(crate) fn no_delta(&self) -> OperatorDelta {
+        let (operator, layout) = (self.spec.name.clone(), AggregateSpec::layout(&self.physical));
+        OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
     }
 
     /// Merges partial rows, which come in input order, down to one row a key.

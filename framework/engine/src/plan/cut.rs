@@ -36,6 +36,14 @@ pub(crate) struct Piece {
     pub(crate) target: Target,
 }
 
+/// A sink, as the cut sees it.
+pub(crate) struct SinkId {
+    /// Its index.
+    pub(crate) at: usize,
+    /// The names of the watermarks that feed it.
+    pub(crate) group: BTreeSet<Arc<str>>,
+}
+
 /// A stateful aggregate.
 pub(crate) struct Stage {
     pub(crate) spec: AggregateSpec,
@@ -54,20 +62,34 @@ pub(crate) struct Graph {
 pub(crate) struct GraphBuilder<'a> {
     planner: &'a PiecePlanner,
     graph: Graph,
-    /// The aggregate of each stage and whether it is a complete one: identical ones are shared.
-    known: Vec<(LogicalPlan, bool)>,
+    /// By what each stage is known: identical ones are shared.
+    known: Vec<Identity>,
+    /// The first stage of those that differ by nothing but the group, for each stage.
+    first: Vec<usize>,
     waiting: Vec<(usize, Aggregate)>,
+}
+
+/// What makes a stage the same for two sinks.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    plan: LogicalPlan,
+    /// It neither drops nor closes anything.
+    complete: bool,
+    /// Where the watermark acts: the nodes that it is made of.
+    group: Option<BTreeSet<Arc<str>>>,
+    /// The plan over the first of stages that differ by the group: what it was before there were groups.
+    plain: LogicalPlan,
 }
 
 impl<'a> GraphBuilder<'a> {
     pub(crate) fn new(planner: &'a PiecePlanner) -> Self {
-        Self { planner, graph: Graph::default(), known: Vec::new(), waiting: Vec::new() }
+        Self { planner, graph: Graph::default(), known: Vec::new(), first: Vec::new(), waiting: Vec::new() }
     }
 
     /// Adds the optimised plan of a sink; returns the schema of its rows.
     pub(crate) async fn add_sink(
         &mut self,
-        sink: usize,
+        sink: SinkId,
         plan: LogicalPlan,
         mode: OutputMode,
     ) -> Result<arrow_schema::SchemaRef> {
@@ -76,7 +98,7 @@ impl<'a> GraphBuilder<'a> {
             OutputMode::Update => Emission::Changed,
             OutputMode::Complete => Emission::Whole,
         };
-        let top = self.cut(plan, emission).map_err(from_datafusion)?;
+        let top = self.cut(plan, emission, &sink).map_err(from_datafusion)?;
         // Upstream stages were found last: a stage's piece must exist before its reader's stage runs.
         for (stage, aggregate) in std::mem::take(&mut self.waiting) {
             let piece = self.planner.piece(&LogicalPlan::Aggregate(aggregate)).await?;
@@ -87,7 +109,7 @@ impl<'a> GraphBuilder<'a> {
         }
         let plan = self.planner.piece(&top).await?;
         let schema = plan.schema();
-        self.push(plan, Target::Sink(sink));
+        self.push(plan, Target::Sink(sink.at));
         Ok(schema)
     }
 
@@ -102,11 +124,11 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// Puts a leaf in the place of each topmost aggregate over a stream.
-    fn cut(&mut self, plan: LogicalPlan, emission: Emission) -> Result<LogicalPlan, DataFusionError> {
+    fn cut(&mut self, plan: LogicalPlan, emission: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
         let cut = plan.transform_down(|node| match node {
             LogicalPlan::Aggregate(aggregate) if reads_stream(&aggregate.input) => {
                 let schema = aggregate.schema.clone();
-                let stage = self.stage(aggregate, emission)?;
+                let stage = self.stage(aggregate, emission, sink)?;
                 Ok(Transformed::new(StageLeaf::plan(stage, emission, schema), true, TreeNodeRecursion::Jump))
             }
             other => Ok(Transformed::no(other)),
@@ -115,36 +137,73 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// The stage of an aggregate, shared with an identical one. Append and update share state; complete, which neither
-    /// drops nor evicts, has its own.
-    fn stage(&mut self, aggregate: Aggregate, emission: Emission) -> Result<usize, DataFusionError> {
+    /// drops nor evicts, has its own. So has each group of sinks where the watermark acts.
+    fn stage(&mut self, aggregate: Aggregate, emission: Emission, sink: &SinkId) -> Result<usize, DataFusionError> {
         // An aggregate over an aggregate reads what the lower one has closed.
-        let input = self.cut(Arc::unwrap_or_clone(aggregate.input), Emission::Closed)?;
+        let input = self.cut(Arc::unwrap_or_clone(aggregate.input), Emission::Closed, sink)?;
         let schema = aggregate.schema;
         let aggregate = Aggregate::try_new(Arc::new(input), aggregate.group_expr, aggregate.aggr_expr)?;
         let complete = emission == Emission::Whole;
-        let key = (LogicalPlan::Aggregate(aggregate.clone()), complete);
-        if let Some(at) = self.known.iter().position(|it| *it == key) {
-            if let Some(stage) = self.graph.stages.get_mut(at) {
-                stage.emissions.insert(emission);
-            }
-            return Ok(at);
-        }
-        let at = self.known.len();
+        let plan = LogicalPlan::Aggregate(aggregate.clone());
         let (aggregate, panes) = match by_panes(&aggregate)? {
             Some((aggregate, panes)) => (aggregate, Some(panes)),
             None => (aggregate, None),
         };
         let (aggregate, keys) = with_plain_keys(aggregate)?;
-        let name = match self.known.iter().position(|(plan, _)| *plan == key.0) {
-            Some(twin) => format!("aggregate-{twin}-complete"),
-            None => format!("aggregate-{at}"),
-        };
-        let mut spec = AggregateSpec::new(name.into(), complete, keys, Arc::clone(schema.inner()));
+        let mut spec = AggregateSpec::new("".into(), complete, keys, Arc::clone(schema.inner()));
+        let group = spec.waits_for_watermark().then(|| sink.group.clone());
+        let identity = Identity { plain: self.plain(plan.clone())?, plan, complete, group };
+        if let Some(at) = self.known.iter().position(|it| *it == identity) {
+            if let Some(stage) = self.graph.stages.get_mut(at) {
+                stage.emissions.insert(emission);
+                stage.spec.sinks.insert(sink.at);
+            }
+            return Ok(at);
+        }
+        let at = self.known.len();
+        let first = self.known.iter().position(|it| it.complete == complete && it.plain == identity.plain);
+        let origin = first.and_then(|it| self.graph.stages.get(it)).map(|it| it.spec.name.clone());
+        spec.name = self.name(&identity, origin.as_deref()).into();
+        spec.origin = origin;
         spec.panes = panes;
+        spec.sinks.insert(sink.at);
         self.graph.stages.push(Stage { spec, emissions: BTreeSet::from([emission]) });
-        self.known.push(key);
+        self.known.push(identity);
+        self.first.push(first.unwrap_or(at));
         self.waiting.push((at, aggregate));
         Ok(at)
+    }
+
+    /// The plan as if no stage below it were there once for each group.
+    fn plain(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let plain = plan.transform_down(|node| match StageLeaf::of(&node) {
+            Some(leaf) => match self.first.get(leaf.stage()) {
+                Some(first) if *first != leaf.stage() => Ok(Transformed::yes(leaf.with_stage(*first))),
+                _ => Ok(Transformed::no(node)),
+            },
+            None => Ok(Transformed::no(node)),
+        })?;
+        Ok(plain.data)
+    }
+
+    /// The name of a stage's state. Checkpoints know it, so stages are counted as if there were no groups: one that differs
+    /// from another by its group alone, or by what is below it, has that one's name and more.
+    fn name(&self, identity: &Identity, origin: Option<&str>) -> String {
+        if let Some(origin) = origin {
+            let mut name = match &identity.group {
+                Some(group) => format!("{origin}-by-{}", group.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("+")),
+                None => format!("{origin}-again"),
+            };
+            while self.graph.stages.iter().any(|it| *it.spec.name == *name) {
+                name.push_str("-again");
+            }
+            return name;
+        }
+        let counted = |until: usize| self.first.iter().take(until).enumerate().filter(|(at, it)| at == *it).count();
+        match self.known.iter().position(|it| it.plain == identity.plain) {
+            Some(twin) => format!("aggregate-{}-complete", counted(twin)),
+            None => format!("aggregate-{}", counted(self.first.len())),
+        }
     }
 }
 

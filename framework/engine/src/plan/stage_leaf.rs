@@ -27,6 +27,23 @@ impl StageLeaf {
         LogicalPlan::Extension(Extension { node: Arc::new(Self { stage, emission, schema }) })
     }
 
+    /// The leaf that a node of a plan is.
+    pub(crate) fn of(node: &LogicalPlan) -> Option<&Self> {
+        match node {
+            LogicalPlan::Extension(it) => it.node.as_any().downcast_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn stage(&self) -> usize {
+        self.stage
+    }
+
+    /// The same leaf of another stage.
+    pub(crate) fn with_stage(&self, stage: usize) -> LogicalPlan {
+        Self::plan(stage, self.emission, self.schema.clone())
+    }
+
     pub(crate) fn id(&self) -> LeafId {
         LeafId::Stage(self.stage, self.emission)
     }
