@@ -9,8 +9,8 @@
 # soak      memory and CPU at 50,000 events a second, for as long as is wanted
 # `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
 # TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).
-# For `latency` the broker has the Java options of Kafka's own start script, and its data in memory, as it would have a
-# disk of its own: here it would wait for each fsync of the checkpoint beside it.
+# For `latency` the broker has the Java options of Kafka's own start script, and its data in memory: off the disk that the
+# checkpoint syncs, as it would have one of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 WHAT=${1:?see the first lines of $0}
