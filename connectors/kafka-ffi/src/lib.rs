@@ -1,14 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
-mod arenas;
 mod consumer;
 mod headers;
 mod queue;
 mod record;
 mod rows;
 
-pub use arenas::limit_arenas;
 pub use consumer::BulkConsumer;
 pub use queue::{PartitionQueue, Polled, Wake};
 pub use record::{Header, Record};

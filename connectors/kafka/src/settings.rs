@@ -48,7 +48,7 @@ const RENAMED: &[(&str, &str)] = &[
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "tidegate"),
     ("queued.max.messages.kbytes", "8192"),
-    ("queued.min.messages", "10000"),
+    ("queued.min.messages", "20000"),
     ("fetch.message.max.bytes", "524288"),
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "100"),

@@ -59,7 +59,7 @@ fn a_queue_is_small_unless_the_user_says_otherwise() {
         assert!(config.create_native_config().is_ok(), "{pairs:?}");
         config.get(key).unwrap_or_default().to_owned()
     };
-    assert_eq!(got(&[], "queued.min.messages"), "10000");
+    assert_eq!(got(&[], "queued.min.messages"), "20000");
     assert_eq!(got(&[("queued.min.messages", "100000")], "queued.min.messages"), "100000");
     // One name, or which of the two counts would be left to chance.
     assert_eq!(got(&[("max.partition.fetch.bytes", "1048576")], "fetch.message.max.bytes"), "1048576");
