@@ -40,6 +40,11 @@ pub(crate) trait OperatorSpec: Send + Sync {
     /// The operator with an empty state. Its stores are called `name`, or begin with it if there are several.
     fn build(self: Box<Self>, name: Arc<str>, emissions: BTreeSet<Emission>) -> Result<Box<dyn Operator>>;
 
+    /// True if rows are late by the watermark, or state is given up: then sinks that go by different watermarks can't share it.
+    fn waits_for_watermark(&self) -> bool {
+        true
+    }
+
     /// What `explain` says beside name and emissions.
     fn details(&self) -> Option<String> {
         None

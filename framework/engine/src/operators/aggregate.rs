@@ -128,6 +128,10 @@ impl OperatorSpec for AggregateSpec {
         Ok(Box::new(Aggregate::new(*self, name, emissions)?))
     }
 
+    fn waits_for_watermark(&self) -> bool {
+        !self.complete && self.pane().is_some()
+    }
+
     fn details(&self) -> Option<String> {
         let Panes { size_us, slide_us, pane_us, .. } = self.panes?;
         let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));

@@ -86,6 +86,10 @@ impl OperatorSpec for DeduplicateSpec {
         Ok(Box::new(Deduplicate { spec: *self, state }))
     }
 
+    fn waits_for_watermark(&self) -> bool {
+        self.timed
+    }
+
     fn details(&self) -> Option<String> {
         let end = match (self.within_us, self.pane.and_then(|it| self.keys.get(it))) {
             (Some(us), _) => format!("until the watermark has passed the first time by {:?}", micros(us)),

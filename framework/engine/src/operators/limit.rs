@@ -53,6 +53,10 @@ impl OperatorSpec for LimitSpec {
         Ok(Box::new(Limit { most: self.most, shrink, state: KeyedState::new(state)? }))
     }
 
+    fn waits_for_watermark(&self) -> bool {
+        false
+    }
+
     fn details(&self) -> Option<String> {
         Some(format!("the first {} rows of the query's whole life", self.most))
     }

@@ -77,6 +77,10 @@ impl OperatorSpec for SessionSpec {
         Ok(Box::new(Sessions { spec: *self, physical, keys, state, emissions }))
     }
 
+    fn waits_for_watermark(&self) -> bool {
+        self.timed
+    }
+
     fn details(&self) -> Option<String> {
         Some("rows whose sessions touch are one group".to_owned())
     }

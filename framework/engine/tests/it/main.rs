@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod batch_equals_stream;
+mod groups;
 mod harness;
+mod observed;
 mod plans;
 mod restart;
 mod statics;
