@@ -44,10 +44,12 @@ impl RunningStage {
     /// Deltas that change nothing, of the stores that take over another's state and are not among `written`.
     pub(crate) fn silent(&self, written: &[OperatorDelta]) -> impl Iterator<Item = OperatorDelta> {
         let stores = self.operator.stores().iter().filter(|_| self.origin.is_some());
-        stores.map(KeyedState::layout).filter(|it| written.iter().all(|delta| delta.operator != it.operator)).map(|it| {
-            let (operator, layout) = (it.operator.clone(), it.layout.clone());
-            OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
-        })
+        stores.map(KeyedState::layout).filter(|it| written.iter().all(|delta| delta.operator != it.operator)).map(
+            |it| {
+                let (operator, layout) = (it.operator.clone(), it.layout.clone());
+                OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
+            },
+        )
     }
 
     /// What the epoch changed, of the stores that it changed.
