@@ -49,6 +49,7 @@ impl Threads {
         let io = io.worker_threads(IO_THREADS).thread_name("tidegate-io").enable_all().build().map_err(wrong)?;
         let mut cpu = Builder::new_multi_thread();
         cpu.thread_name("tidegate-cpu").thread_stack_size(CPU_STACK_BYTES).enable_all();
+        tidegate_storage::run_requests_on(io.handle().clone());
         Ok(Self { io, cpu: cpu.build().map_err(wrong)? })
     }
 

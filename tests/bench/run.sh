@@ -9,6 +9,8 @@
 # soak      memory and CPU at 50,000 events a second, for as long as is wanted
 # `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
 # TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).
+# For `latency` the broker has the Java options of Kafka's own start script, and its data in memory: off the disk that the
+# checkpoint syncs, as it would have one of its own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 WHAT=${1:?see the first lines of $0}
@@ -28,8 +30,14 @@ if [ "$WHAT" = compare ]; then
 fi
 FOLDER=$(mktemp -d)
 PORT=${TIDEGATE_BENCH_PORT:-$((20000 + RANDOM % 10000))}
-BROKER=${TIDEGATE_BENCH_DIR:-$FOLDER/broker}
-trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER"' EXIT
+BROKER=$FOLDER/broker MEMORY=
+if [ "$WHAT" = latency ]; then
+    export KAFKA_HEAP=1g
+    export KAFKA_JAVA="-Xms1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent"
+    [ -w /dev/shm ] && BROKER=$(mktemp -d -p /dev/shm) && MEMORY=$BROKER
+fi
+BROKER=${TIDEGATE_BENCH_DIR:-$BROKER}
+trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER" ${MEMORY:+"$MEMORY"}' EXIT
 tests/stand/kafka.sh up "$PORT" "$BROKER" > /dev/null
 echo "tests/bench/run.sh $WHAT $*: commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
     "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"

@@ -22,12 +22,14 @@ FULL = 0.99
 cli = harness.arguments(__doc__)
 cli.add_argument("--minutes", type=float, default=60)
 cli.add_argument("--rate", type=int, default=50_000)
+cli.add_argument("--trigger", help="as in a pipeline file; without it epochs follow each other at once")
 cli.add_argument("--every", type=float, default=10, help="seconds between two samples")
 cli = cli.parse_args()
 folder = harness.fresh(cli, "soak")
 harness.new_topic(cli.servers, "soak", retention_ms=120_000, segment_bytes=64 << 20, segment_ms=60_000)
 source = harness.kafka_source(cli.servers, "soak", watermark=LATE)
-pipeline = harness.pipeline(folder, source, harness.delta_sink(folder, SQL))
+keys = {"trigger": cli.trigger} if cli.trigger else {}
+pipeline = harness.pipeline(folder, source, harness.delta_sink(folder, SQL), **keys)
 process = harness.start([cli.bin, "run", pipeline], f"{folder}/log")
 feed = os.path.join(os.path.dirname(os.path.abspath(__file__)), "feed.py")
 command = [sys.executable, feed, cli.servers, "soak", str(cli.rate), str(cli.minutes * 60)]

@@ -9,6 +9,7 @@
 # dir   data, logs and pid of this broker; default $TIDEGATE_STAND_DIR/run/kafka-<port>; a second `up` keeps its data
 # TIDEGATE_STAND_DIR   jars and default dirs, default ~/.cache/tidegate-stand
 # KAFKA_VERSION 4.1.2, KAFKA_HEAP 512m, KAFKA_EXTRA lines for server.properties
+# KAFKA_JAVA  options of its Java; default: those for a quick start and little memory
 # KAFKA_PARENT  a pid: soon after that process is gone the broker ends by itself and its data are removed
 # Exit code 3: java or the jars can't be had here.
 set -euo pipefail
@@ -73,8 +74,10 @@ start() { # DIR PORT: true once it answers, false if it ended (a port taken in b
     "${java[@]}" -Xmx128m -XX:TieredStopAtLevel=1 kafka.tools.StorageTool format -t "$CLUSTER" \
       -c "$dir/server.properties" >"$dir/format.log" 2>&1 || { tail -20 "$dir/format.log" >&2; return 1; }
   fi
-  setsid "${java[@]}" "-Xmx${KAFKA_HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 kafka.Kafka \
-    "$dir/server.properties" >"$dir/broker.log" 2>&1 </dev/null 9>&- &
+  local options
+  read -ra options <<<"${KAFKA_JAVA:--XX:+UseSerialGC -XX:TieredStopAtLevel=1}"
+  setsid "${java[@]}" "-Xmx${KAFKA_HEAP:-512m}" "${options[@]}" kafka.Kafka "$dir/server.properties" \
+    >"$dir/broker.log" 2>&1 </dev/null 9>&- &
   echo $! >"$dir/pid"
   for _ in $(seq 600); do
     kill -0 "$(cat "$dir/pid")" 2>/dev/null || { tail -20 "$dir/broker.log" >&2; return 1; }
@@ -103,5 +106,5 @@ case $COMMAND in
   up) mkdir -p "$DIR"; up "$PORT" "$(cd "$DIR" && pwd)" "${KAFKA_PARENT:-}" ;;
   down) if [ -d "$DIR" ]; then stop "$(cd "$DIR" && pwd)"; fi ;;
   down-all) for dir in "$HOME_DIR"/run/kafka-*/; do [ -d "$dir" ] && stop "${dir%/}"; done ;;
-  *) sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

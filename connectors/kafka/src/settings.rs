@@ -31,6 +31,7 @@ const REFUSED: Refused = &[
 const RENAMED: &[(&str, &str)] = &[
     ("max.request.size", "message.max.bytes"),
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
     ("request.timeout.ms", "socket.timeout.ms"),
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
     ("send.buffer.bytes", "socket.send.buffer.bytes"),
@@ -39,14 +40,19 @@ const RENAMED: &[(&str, &str)] = &[
     ("ssl.keystore.key", "ssl.key.pem"),
 ];
 
-/// Ours where the user says nothing. Queues are per partition, so they are kept small, and a full one must not cost a
-/// second. A fetch that waits at the end holds up a seek and new partitions, so it waits for a tenth of a second only.
+/// Ours where the user says nothing. A queue is per partition, and a record in it costs librdkafka about 400 bytes beside
+/// its own, which the limit in kilobytes does not count: the number of records is kept small, as is what one fetch adds
+/// to it, and a full queue must not cost a second. A fetch that waits at the end holds up a seek and new partitions, so
+/// it waits for a tenth of a second only. The client waits half of `reconnect.backoff.ms` between the first server and
+/// the broker that it names, and doubles it with each connection that fails.
 const DEFAULTS: &[(&str, &str)] = &[
     ("client.id", "tidegate"),
     ("queued.max.messages.kbytes", "8192"),
-    ("queued.min.messages", "50000"),
+    ("queued.min.messages", "20000"),
+    ("fetch.message.max.bytes", "524288"),
     ("fetch.queue.backoff.ms", "2"),
     ("fetch.wait.max.ms", "100"),
+    ("reconnect.backoff.ms", "20"),
     ("reconnect.backoff.max.ms", "2000"),
 ];
 

@@ -136,7 +136,11 @@ impl Source for KafkaSource {
         }
         let marks = self.blocking(Shared::ask_all).await?;
         let offset = start::resolve(&self.starting, &marks, self.shared.cluster.fail_on_data_loss)?;
-        start::remember(&*self.log, offset).await
+        let offset = start::remember(&*self.log, offset).await?;
+        // The first plan need not ask again.
+        self.check_start(&offset, &marks)?;
+        self.checked = true;
+        Ok(offset)
     }
 
     async fn plan(&mut self, start: &KafkaOffset, limit: &ReadLimit) -> Result<Planned<KafkaOffset>> {

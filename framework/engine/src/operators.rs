@@ -8,8 +8,11 @@
 //! What all of them do alike with their stores (delta, seal, discard, snapshot …) is in [`stage`].
 
 pub(crate) mod aggregate;
+pub(crate) mod deduplicate;
 pub(crate) mod join;
+pub(crate) mod limit;
 mod panes;
+pub(crate) mod session;
 pub(crate) mod shape;
 pub(crate) mod stage;
 
@@ -37,6 +40,11 @@ pub(crate) trait OperatorSpec: Send + Sync {
 
     /// The operator with an empty state. Its stores are called `name`, or begin with it if there are several.
     fn build(self: Box<Self>, name: Arc<str>, emissions: BTreeSet<Emission>) -> Result<Box<dyn Operator>>;
+
+    /// True if rows are late by the watermark, or state is given up: then sinks that go by different watermarks can't share it.
+    fn waits_for_watermark(&self) -> bool {
+        true
+    }
 
     /// What `explain` says beside name and emissions.
     fn details(&self) -> Option<String> {

@@ -3,6 +3,7 @@
 pub(crate) mod cut;
 pub(crate) mod explain;
 mod join;
+mod observe;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;
 mod stateful;
@@ -22,7 +23,8 @@ use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
 use crate::decode::Decoding;
 use crate::exec::Runner;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
-use cut::{Graph, GraphBuilder};
+use cut::{Graph, GraphBuilder, SinkId};
+use observe::observers;
 use physical::PiecePlanner;
 
 /// Something that is wrong with a query.
@@ -72,6 +74,8 @@ pub struct QueryPlan {
     pub(crate) letters: Option<PlannedLetters>,
     pub(crate) graph: Graph,
     pub(crate) watermarks: Vec<WatermarkNode>,
+    /// The names of the watermarks that feed each sink.
+    pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
     pub(crate) runner: Runner,
     pub(crate) epoch_clock: Arc<EpochClock>,
 }
@@ -88,20 +92,29 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     // What is wrong with a source would only be repeated by the views over it, and so on upwards.
     for view in spec.views.iter().take_while(|_| problems.0.is_empty()).collect::<Vec<_>>() {
         let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
-        problems.take(format!("views.{}", view.name), planner.add_view(&view.name, &view.sql, watermark));
+        let place = format!("views.{}", view.name);
+        let added = problems.take(&place, planner.add_view(&view.name, &view.sql, watermark));
+        if let (Some(()), Some(it)) = (added, &view.deduplicate) {
+            problems.take(place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
+        }
     }
     let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
     let letters = plan_letters(&spec.options.errors, registry, &mut problems);
     problems.finish()?;
-    let names = spec.sources.iter().map(|it| it.name.clone()).collect();
-    let pieces = PiecePlanner::new(planner.session_state().clone(), names);
+    let names: Vec<_> = spec.sources.iter().map(|it| it.name.clone()).collect();
+    let observers = problems.take("watermark", observers(&plans)).unwrap_or_default();
+    let observed = observers.keys().cloned().collect();
+    let pieces = PiecePlanner::new(planner.session_state().clone(), names.clone(), observed);
     let mut builder = GraphBuilder::new(&pieces);
+    let watermarks = watermark_nodes(&plans);
+    let groups: Vec<_> = plans.iter().map(names_of_watermarks).collect();
     let mut sinks = Vec::new();
     for (at, ((part, plan), connector)) in
         spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
     {
-        let added = builder.add_sink(at, plan.clone(), part.mode).await;
+        let group = groups.get(at).cloned().unwrap_or_default();
+        let added = builder.add_sink(SinkId { at, group }, plan.clone(), part.mode).await;
         if let Some(schema) = problems.take(format!("sinks.{}", part.name), added) {
             let spec = sink_spec(&schema, part.mode);
             for issue in connector.validate(&part.settings, Some(&spec)) {
@@ -110,15 +123,18 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
             sinks.push(PlannedSink { part: part.clone(), connector, spec, plan });
         }
     }
+    let apart = PiecePlanner::new(planner.session_state().clone(), names, BTreeSet::new());
+    for (node, plan) in &observers {
+        problems.take(format!("watermark of {node}"), builder.add_observer(&apart, plan).await);
+    }
     let graph = builder.finish();
     if matches!(spec.options.trigger, Trigger::Continuous(_)) && !graph.stages.is_empty() {
         problems.add("trigger", "an aggregation does not run with the continuous trigger; use an interval");
     }
     problems.finish()?;
-    let watermarks = watermark_nodes(&sinks);
     let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks)).collect();
     let runner = Runner::new(planner.session_state().task_ctx());
-    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, runner, epoch_clock })
+    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, groups, runner, epoch_clock })
 }
 
 #[derive(Default)]
@@ -232,12 +248,17 @@ fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
     SinkSpec { schema: without_marks(schema), mode, keys: Vec::new(), changes, tasks: 1 }
 }
 
+/// The names of the watermarks in a sink's plan.
+fn names_of_watermarks(plan: &LogicalPlan) -> BTreeSet<Arc<str>> {
+    watermark_nodes(std::slice::from_ref(plan)).into_iter().map(|it| it.id).collect()
+}
+
 /// The watermarks in the sinks' plans, each once, in the order in which they are met.
-fn watermark_nodes(sinks: &[PlannedSink]) -> Vec<WatermarkNode> {
+fn watermark_nodes(plans: &[LogicalPlan]) -> Vec<WatermarkNode> {
     let mut found: Vec<WatermarkNode> = Vec::new();
-    for sink in sinks {
+    for plan in plans {
         // The visitor does not fail.
-        let _ = sink.plan.apply_with_subqueries(|node| {
+        let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::Extension(it) = node
                 && let Some(node) = it.node.as_any().downcast_ref::<tidegate_sql::WatermarkNode>()
                 && found.iter().all(|it| it.id != node.id)

@@ -4,7 +4,7 @@
 //! stateless sinks leave in split order. When the input is complete, the stages run upstream first, each feeding the
 //! pieces above it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -14,7 +14,7 @@ use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::KeyedState;
 use tidegate_epoch::{
     EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
-    StaticVersion, WatermarkNode,
+    StaticVersion, WatermarkNode, Watermarks,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -47,6 +47,8 @@ pub(crate) struct QueryProgram {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) stages: Vec<RunningStage>,
     pub(crate) watermarks: Vec<WatermarkNode>,
+    /// The names of the watermarks that feed each sink.
+    pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
     pub(crate) runner: Runner,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) epoch_clock: Arc<EpochClock>,
@@ -144,6 +146,7 @@ impl QueryProgram {
                     readers.to_stages.push(ToStage { port: (stage, port), plan, shrink });
                 }
                 Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
+                Target::Nowhere => readers.observers.push(plan),
             }
         }
         readers
@@ -161,8 +164,8 @@ impl QueryProgram {
             let epoch = OperatorEpoch {
                 runner: &self.runner,
                 clock: self.clock.as_ref(),
-                late_us: input_watermark(&self.stages, at, ctx.late_us),
-                evict_us: input_watermark(&self.stages, at, ctx.evict_us),
+                late_us: of_stage(&self.stages, at, &ctx.late),
+                evict_us: of_stage(&self.stages, at, &ctx.evict),
                 with_data: ctx.with_data,
             };
             let Some(stage) = self.stages.get_mut(at) else { break };
@@ -197,8 +200,8 @@ impl QueryProgram {
 }
 
 struct StageContext {
-    late_us: Option<i64>,
-    evict_us: Option<i64>,
+    late: Watermarks,
+    evict: Watermarks,
     with_data: bool,
     statics: Statics,
     times: Arc<TimesSeen>,
@@ -217,6 +220,12 @@ fn inputs_of(stage: usize, partials: &mut BTreeMap<StagePort, Vec<RecordBatch>>)
     inputs
 }
 
+/// The watermark of a stage's input, microseconds: its sinks have one in common, or it waits for none.
+fn of_stage(stages: &[RunningStage], at: usize, watermarks: &Watermarks) -> Option<i64> {
+    let sink = stages.get(at)?.sinks.first()?;
+    input_watermark(stages, at, watermarks.of_sink(*sink).map(to_us))
+}
+
 fn to_us(ms: i64) -> i64 {
     ms.saturating_mul(1000)
 }
@@ -225,6 +234,10 @@ fn to_us(ms: i64) -> i64 {
 impl Program for QueryProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
         self.watermarks.clone()
+    }
+
+    fn watermark_groups(&self) -> Vec<BTreeSet<Arc<str>>> {
+        self.groups.clone()
     }
 
     async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
@@ -237,20 +250,20 @@ impl Program for QueryProgram {
         let times = Arc::new(TimesSeen::default());
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
-        let ctx = StageContext {
-            late_us: input.late_watermark_ms.map(to_us),
-            evict_us: input.epoch.watermark_ms.map(to_us),
-            with_data,
-            statics,
-            times: times.clone(),
-        };
+        let ctx = StageContext { late: input.late, evict: input.evict, with_data, statics, times: times.clone() };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
         let event_times = self.watermarks.iter().map(|node| times.of(&node.id)).collect();
         Ok(EpochNumbers { event_times, operators, source_rows: gathered.source_rows })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
-        self.stages.iter().flat_map(RunningStage::deltas).collect()
+        let mut deltas = self.stages.iter().flat_map(RunningStage::deltas).collect::<Result<Vec<_>>>()?;
+        if !deltas.is_empty() {
+            // From here on its state is its own, also where it has not changed.
+            let silent: Vec<_> = self.stages.iter().flat_map(|it| it.silent(&deltas)).collect();
+            deltas.extend(silent);
+        }
+        Ok(deltas)
     }
 
     fn seal(&mut self) {
@@ -263,11 +276,23 @@ impl Program for QueryProgram {
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         self.stages.iter_mut().try_for_each(RunningStage::clear)?;
+        // A stage whose group has parted from another's has that one's state, up to where the checkpoint names its own.
+        let mut following: BTreeMap<_, _> = self.stages.iter().flat_map(RunningStage::origins).collect();
+        following.retain(|name, _| snapshot.iter().all(|it| it.operator != *name));
         for state in &snapshot {
             self.store_named(&state.operator)?.load(state)?;
+            for (name, _) in following.iter().filter(|it| *it.1 == state.operator) {
+                self.store_named(name)?.load(&OperatorSnapshot { operator: name.clone(), ..state.clone() })?;
+            }
         }
-        for delta in deltas.iter().flatten() {
-            self.store_named(&delta.operator)?.apply(delta)?;
+        for epoch in &deltas {
+            following.retain(|name, _| epoch.iter().all(|it| it.operator != *name));
+            for delta in epoch {
+                self.store_named(&delta.operator)?.apply(delta)?;
+                for (name, _) in following.iter().filter(|it| *it.1 == delta.operator) {
+                    self.store_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;
+                }
+            }
         }
         Ok(())
     }
@@ -276,11 +301,12 @@ impl Program for QueryProgram {
         self.stages.iter().flat_map(RunningStage::snapshots).collect()
     }
 
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
-        let (used_us, next_us) = (used_ms.map(to_us), next_ms.map(to_us));
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
         self.stages.iter().enumerate().any(|(at, stage)| {
-            let its = |us| input_watermark(&self.stages, at, us);
-            stage.operator.wants_epoch(its(used_us), its(next_us))
+            stage.sinks.iter().any(|sink| {
+                let its = |of: &Watermarks| input_watermark(&self.stages, at, of.of_sink(*sink).map(to_us));
+                stage.operator.wants_epoch(its(used), its(next))
+            })
         })
     }
 }

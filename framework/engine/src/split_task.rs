@@ -49,6 +49,8 @@ pub(crate) struct ToSink {
 pub(crate) struct Readers {
     pub(crate) to_stages: Vec<ToStage>,
     pub(crate) to_sinks: Vec<ToSink>,
+    /// What is run for the event times that it meets.
+    pub(crate) observers: Vec<Arc<dyn ExecutionPlan>>,
 }
 
 /// What a split came to.
@@ -85,6 +87,9 @@ impl SplitTask {
             drop(batch);
             if let Some(undecoded) = undecoded {
                 self.run.send(SplitRows::Undecoded(undecoded)).await?;
+            }
+            for plan in &self.run.readers.observers {
+                self.run.runner.run(plan, self.run.input(chunk.clone())).await?;
             }
             self.run.to_stages(&chunk, &mut result).await?;
             self.run.to_sinks(chunk).await?;

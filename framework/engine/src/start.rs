@@ -98,8 +98,8 @@ impl QueryPlan {
         let sinks = builder.sinks(&self.sinks).await?;
         let errors = builder.errors(self.letters.as_ref()).await?;
         let stages = self.graph.stages.into_iter().map(|it| {
-            let operator = it.spec.build(it.name, it.emissions)?;
-            Ok(RunningStage { operator, below: it.below })
+            let operator = it.spec.build(it.name.clone(), it.emissions)?;
+            Ok(RunningStage { name: it.name, operator, below: it.below, sinks: it.sinks, origin: it.origin })
         });
         let program = QueryProgram {
             streams: inputs.streams,
@@ -107,6 +107,7 @@ impl QueryPlan {
             pieces: self.graph.pieces,
             stages: stages.collect::<Result<_>>()?,
             watermarks: self.watermarks,
+            groups: self.groups,
             runner: self.runner,
             clock: environment.clock.clone(),
             epoch_clock: self.epoch_clock,

@@ -36,4 +36,4 @@ pub use retry::Retry;
 pub use sink_task::{Collected, Outputs, SinkOutcome, SinkPart};
 pub use source_task::SourcePart;
 pub use trigger::Trigger;
-pub use watermark::WatermarkPolicy;
+pub use watermark::{GroupMark, WatermarkPolicy, Watermarks};

@@ -15,7 +15,7 @@ use tidegate_api::{AttemptId, Epoch, OffsetJson};
 
 use crate::manifest::Manifest;
 use crate::program::StaticVersion;
-use crate::watermark::WatermarkPolicy;
+use crate::watermark::{GroupMark, Levels, WatermarkPolicy};
 
 /// What one source brings into an epoch: `(start, end]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +53,12 @@ pub(crate) struct Plan {
     pub(crate) watermark_ms: Option<i64>,
     /// The one that drops late rows: the epoch's before.
     pub(crate) late_watermark_ms: Option<i64>,
+    /// The watermarks of groups of sinks that evict, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<GroupMark>,
+    /// Those that drop late rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) late_groups: Vec<GroupMark>,
     pub(crate) watermark_policy: WatermarkPolicy,
     /// For volatile functions.
     pub(crate) seed: u64,
@@ -80,6 +86,16 @@ impl Plan {
             write_time_us: self.write_time_us,
             watermark_ms: self.watermark_ms,
         }
+    }
+
+    /// The watermarks that evict.
+    pub(crate) fn levels(&self) -> Levels {
+        Levels::new(self.watermark_ms, &self.groups)
+    }
+
+    /// The watermarks that drop late rows.
+    pub(crate) fn late_levels(&self) -> Levels {
+        Levels::new(self.late_watermark_ms, &self.late_groups)
     }
 
     /// False for the epoch without data.

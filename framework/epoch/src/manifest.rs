@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{AttemptId, Error, Result};
 
 use crate::program::{EpochNumbers, EventTimes};
-use crate::watermark::Watermark;
+use crate::watermark::{GroupMark, Levels, Watermark};
 
 /// A watermark node after the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,9 @@ pub(crate) struct Manifest {
     pub(crate) nodes: Vec<NodeEntry>,
     /// The watermark of epoch N+1.
     pub(crate) next_watermark_ms: Option<i64>,
+    /// Those of groups of sinks, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) next_groups: Vec<GroupMark>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) counts: Counts,
     /// The sinks that the epoch waits for: all but best-effort ones.
@@ -143,6 +146,11 @@ impl Manifest {
         !self.sinks.is_empty() && self.sinks.iter().all(|sink| self.staged.iter().any(|it| it.sink == *sink))
     }
 
+    /// The watermarks of epoch N+1.
+    pub(crate) fn next_levels(&self) -> Levels {
+        Levels::new(self.next_watermark_ms, &self.next_groups)
+    }
+
     /// What the epoch found, as far as it is written down.
     pub(crate) fn numbers(&self) -> EpochNumbers {
         let times = |it: &NodeEntry| EventTimes {
@@ -171,10 +179,12 @@ impl Manifest {
             let avg_ms = i64::try_from(sum_ms / i128::from(count.max(1))).unwrap_or(max_ms);
             NodeEntry { id: node.id.clone(), count, min_ms, max_ms, avg_ms, value_ms }
         });
+        let Levels { query_ms, groups } = next.levels();
         Self {
             attempt,
             nodes: nodes.collect(),
-            next_watermark_ms: next.current(),
+            next_watermark_ms: query_ms,
+            next_groups: groups,
             pieces: vec![Piece::of(delta)],
             counts: Counts {
                 source_rows: numbers.source_rows.clone(),

@@ -94,6 +94,13 @@ impl Owner {
         }
     }
 
+    /// A record is durable. On an object store heartbeats tell of it; on a local disk Spark's files do.
+    pub(crate) fn wrote(&self, record: impl FnOnce() -> String) {
+        if let Kind::Lease(it) = &self.kind {
+            it.wrote(record());
+        }
+    }
+
     /// Gives the checkpoint up in good order: the next start need not wait.
     pub(crate) async fn release(&self) {
         if let Kind::Lease(it) = &self.kind {

@@ -8,6 +8,7 @@
 //! program.discard()                               // or: as if the epoch had never run
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
 
 use crate::sink_task::Outputs;
+use crate::watermark::Watermarks;
 
 /// A watermark of the query: one event-time column and how late it may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +85,12 @@ pub struct StaticVersion {
 
 /// All that an epoch depends on, beside the state before it.
 pub struct EpochInput {
-    /// Its number, attempt and times. `watermark_ms` is the one that evicts.
+    /// Its number, attempt and times. `watermark_ms` is the query's; what closes is said by `evict`.
     pub epoch: Epoch,
-    /// Rows at or before this are late: the watermark of the epoch before.
-    pub late_watermark_ms: Option<i64>,
+    /// Rows at or before this are late: the watermarks of the epoch before.
+    pub late: Watermarks,
+    /// Groups at or before this are closed: the watermarks of the epoch.
+    pub evict: Watermarks,
     /// One for each source of the query, in the order in which they were given.
     pub sources: Vec<SourceInput>,
     /// What to read static sources at; one that is missing here was added since the epoch was logged.
@@ -116,6 +120,8 @@ pub struct OperatorNumbers {
     pub removals_ms: u64,
     /// Bytes held in memory.
     pub memory_bytes: u64,
+    /// What only operators of its kind count, by Spark's names.
+    pub custom: BTreeMap<&'static str, u64>,
 }
 
 /// What an epoch found and did.
@@ -161,6 +167,12 @@ pub trait Program: Send + 'static {
     /// The watermarks of the query, in a fixed order.
     fn watermarks(&self) -> Vec<WatermarkNode>;
 
+    /// For each sink, in the order in which the query got them, the names of the watermark nodes that feed it: its
+    /// watermark is made of theirs. A sink that is not reached is fed by all.
+    fn watermark_groups(&self) -> Vec<BTreeSet<Arc<str>>> {
+        Vec::new()
+    }
+
     /// The versions that static sources have now. Called when an epoch is planned; [`run`](Self::run) is given them,
     /// each time that the epoch runs.
     ///
@@ -203,7 +215,7 @@ pub trait Program: Send + 'static {
     /// `Internal` if the state can't be read.
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>>;
 
-    /// True if an epoch without data must follow, since the watermark rose from `used_ms` (the one that the last epoch
-    /// evicted with) to `next_ms` (Spark: `shouldRunAnotherBatch`).
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool;
+    /// True if an epoch without data must follow, since a watermark that something waits for rose from `used` (what the
+    /// last epoch evicted with) to `next` (Spark: `shouldRunAnotherBatch`).
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool;
 }

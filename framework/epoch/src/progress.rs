@@ -1,6 +1,7 @@
 //! Progress objects with Spark's names, in Spark's order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -12,6 +13,7 @@ use crate::manifest::Counts;
 use crate::program::{EpochNumbers, EventTimes, OperatorNumbers};
 use crate::sink_task::SinkReport;
 use crate::source_task::SourceReport;
+use crate::watermark::{GroupMark, Levels};
 
 /// The metric of sources and sinks that counts the dead letters of an epoch.
 const DEAD: &str = "deadLetters";
@@ -48,6 +50,9 @@ pub struct QueryProgress {
     /// `avg`, `max`, `min` of the first watermark node with data; `watermark`: the one that the epoch evicted with.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub event_time: BTreeMap<&'static str, String>,
+    /// The watermarks of groups of sinks that the epoch evicted with, if there are several; none in Spark.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watermark_groups: Vec<GroupProgress>,
     /// Downstream first.
     pub state_operators: Vec<OperatorProgress>,
     /// In the order of the query.
@@ -75,6 +80,24 @@ pub struct QueryProgress {
     /// Time spent in them.
     #[serde(skip)]
     pub fsync_time: Duration,
+}
+
+/// The watermark of sinks that the same nodes feed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupProgress {
+    /// The watermark nodes, by name.
+    pub nodes: Vec<Arc<str>>,
+    /// The sinks, in the order of the query.
+    pub sinks: Vec<Arc<str>>,
+    /// The watermark that the epoch evicted with.
+    pub watermark: String,
+}
+
+impl From<&GroupMark> for GroupProgress {
+    fn from(mark: &GroupMark) -> Self {
+        Self { nodes: mark.nodes.clone(), sinks: mark.sinks.clone(), watermark: iso(mark.watermark_ms) }
+    }
 }
 
 /// What a stateful operator did (Spark: `StateOperatorProgress`).
@@ -151,7 +174,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) previous_ms: Option<i64>,
     pub(crate) took: Duration,
     pub(crate) plan: &'a Plan,
-    pub(crate) next_watermark_ms: Option<i64>,
+    /// The watermarks that the next one evicts with.
+    pub(crate) next: Levels,
     pub(crate) numbers: &'a EpochNumbers,
     pub(crate) timings: &'a Timings,
     pub(crate) sources: Vec<SourceReport>,
@@ -191,6 +215,7 @@ impl Facts<'_> {
             input_rows_per_second: rates.input(num_input_rows),
             processed_rows_per_second: rates.processed(num_input_rows),
             event_time: event_time(&event_times, self.plan.watermark_ms),
+            watermark_groups: self.plan.groups.iter().map(GroupProgress::from).collect(),
             state_operators: self.operators(&duration_ms),
             duration_ms,
             sources: self.source_progress(&rates),
@@ -198,7 +223,7 @@ impl Facts<'_> {
             sinks,
             observed_metrics: BTreeMap::new(),
             watermark_ms: self.plan.watermark_ms,
-            next_watermark_ms: self.next_watermark_ms,
+            next_watermark_ms: self.next.query_ms,
             event_times,
             fsyncs: self.fsyncs,
             fsync_time: self.fsync_time,
@@ -221,8 +246,8 @@ impl Facts<'_> {
             num_state_store_instances: 1,
             // All operators share one record, so its cost stands with the first.
             custom_metrics: match at {
-                0 => self.costs(),
-                _ => BTreeMap::new(),
+                0 => self.costs().into_iter().chain(it.custom.clone()).collect(),
+                _ => it.custom.clone(),
             },
         };
         self.numbers.operators.iter().enumerate().map(one).collect()

@@ -6,6 +6,7 @@
 mod local;
 mod object;
 pub(crate) mod sidecar;
+mod spare;
 mod spool;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,18 @@
-//! The query's watermark: one value, from the largest event time of each watermark node.
+//! The watermarks of a query: from the largest event time of each node, one for each group of sinks, and one over all.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Error, Result};
 
 use crate::program::{EventTimes, WatermarkNode};
+
+mod groups;
+
+pub(crate) use groups::{Feeds, Levels};
+pub use groups::{GroupMark, Watermarks};
 
 /// The end of time: the last millisecond that SQL's TIMESTAMP text can show.
 pub(crate) const END_OF_TIME_MS: i64 = 253_402_300_799_999;
@@ -42,26 +48,56 @@ impl FromStr for WatermarkPolicy {
     }
 }
 
-/// The watermark after the last decided epoch.
+/// The watermarks after the last decided epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Watermark {
     policy: WatermarkPolicy,
-    nodes: Vec<WatermarkNode>,
-    /// By node; nothing until it has seen data in this run, since a restart keeps the query's value only.
+    feeds: Arc<Feeds>,
+    /// By node; nothing until it has seen data in this run, since a restart keeps the values below only.
     values: Vec<Option<i64>>,
     query_ms: i64,
+    /// By group.
+    groups_ms: Vec<i64>,
 }
 
 impl Watermark {
-    /// The watermark at the start of a run that goes on at `query_ms`.
-    pub(crate) fn new(policy: WatermarkPolicy, nodes: Vec<WatermarkNode>, query_ms: i64) -> Self {
-        let values = vec![None; nodes.len()];
-        Self { policy, nodes, values, query_ms }
+    /// The watermarks of a query that begins.
+    pub(crate) fn new(policy: WatermarkPolicy, feeds: Feeds) -> Self {
+        let (values, groups_ms) = (vec![None; feeds.nodes.len()], vec![0; feeds.groups.len()]);
+        Self { policy, feeds: Arc::new(feeds), values, query_ms: 0, groups_ms }
     }
 
-    /// What the next epoch evicts with; nothing if no column has a watermark.
+    /// The watermarks of a run that goes on at the highest of these levels; what each node had reached is not known any
+    /// more.
+    pub(crate) fn at(&self, policy: WatermarkPolicy, levels: &[Levels]) -> Self {
+        let mut next = Self { policy, values: vec![None; self.values.len()], ..self.clone() };
+        let highest = |of: &dyn Fn(&Levels) -> Option<i64>| levels.iter().filter_map(of).max().unwrap_or(0);
+        next.query_ms = highest(&|it| self.feeds.query_ms(it));
+        next.groups_ms = self.feeds.groups.iter().map(|group| highest(&|it| it.of(group))).collect();
+        next
+    }
+
+    /// The query's; nothing if no column has a watermark.
     pub(crate) fn current(&self) -> Option<i64> {
-        (!self.nodes.is_empty()).then_some(self.query_ms)
+        (!self.feeds.nodes.is_empty()).then_some(self.query_ms)
+    }
+
+    /// What the next epoch evicts with.
+    pub(crate) fn levels(&self) -> Levels {
+        Levels { query_ms: self.current(), groups: self.marks(|_, ms| ms) }
+    }
+
+    /// By what the next epoch drops late rows, if this is what the last one evicted with: in the first epoch both are the
+    /// start value.
+    pub(crate) fn late(&self, last: Option<&Levels>) -> Levels {
+        let query_ms = self.current().map(|it| last.and_then(|last| self.feeds.query_ms(last)).unwrap_or(it));
+        let groups = self.marks(|group, ms| last.and_then(|it| it.of(group)).unwrap_or(ms));
+        Levels { query_ms, groups }
+    }
+
+    /// What the program goes by at these levels.
+    pub(crate) fn watermarks(&self, levels: &Levels) -> Watermarks {
+        self.feeds.watermarks(levels)
     }
 
     pub(crate) fn policy(&self) -> WatermarkPolicy {
@@ -70,31 +106,65 @@ impl Watermark {
 
     /// The nodes with their values.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = (&WatermarkNode, Option<i64>)> {
-        self.nodes.iter().zip(self.values.iter().copied())
+        self.feeds.nodes.iter().zip(self.values.iter().copied())
     }
 
-    /// The watermark after an epoch that saw these event times, by node. `self` stays as it is: the epoch may yet fail.
+    /// The watermarks after an epoch that saw these event times, by node. `self` stays as it is: the epoch may yet fail.
     pub(crate) fn after(&self, seen: &[EventTimes]) -> Self {
         let mut next = self.clone();
-        for ((value, node), times) in next.values.iter_mut().zip(&self.nodes).zip(seen) {
+        for ((value, node), times) in next.values.iter_mut().zip(&self.feeds.nodes).zip(seen) {
             if times.count > 0 {
                 let reached = times.max_ms.saturating_sub(node.delay_ms);
                 *value = Some(value.map_or(reached, |old| old.max(reached)));
             }
         }
-        // A node that has seen nothing stands at 1970.
-        let values = next.values.iter().map(|it| it.unwrap_or(0));
+        next.query_ms = next.query_ms.max(next.chosen(0..next.values.len()));
+        for (at, group) in self.feeds.groups.iter().enumerate() {
+            let reached = next.chosen(group.members.iter().copied());
+            next.groups_ms.iter_mut().skip(at).take(1).for_each(|it| *it = reached.max(*it));
+        }
+        next
+    }
+
+    /// Takes over values from elsewhere; a watermark only rises.
+    pub(crate) fn raise_to(&mut self, levels: &Levels) {
+        self.query_ms = self.query_ms.max(self.feeds.query_ms(levels).unwrap_or(i64::MIN));
+        for (ms, group) in self.groups_ms.iter_mut().zip(&self.feeds.groups) {
+            *ms = levels.of(group).map_or(*ms, |it| it.max(*ms));
+        }
+    }
+
+    /// True if any watermark is behind this one.
+    pub(crate) fn is_behind(&self, ms: i64) -> bool {
+        self.current().is_some() && self.groups_ms.iter().chain([&self.query_ms]).any(|it| *it < ms)
+    }
+
+    /// The levels at which all stand at one value, if there are watermarks.
+    pub(crate) fn all_at(&self, ms: i64) -> Levels {
+        Levels { query_ms: self.current().map(|_| ms), groups: self.marks(|_, _| ms) }
+    }
+
+    /// True if any watermark is higher in `to`.
+    pub(crate) fn rises(&self, from: &Levels, to: &Levels) -> bool {
+        to.query_ms > from.query_ms || self.feeds.groups.iter().any(|it| to.of(it) > from.of(it))
+    }
+
+    /// A node that has seen nothing stands at 1970.
+    fn chosen(&self, members: impl Iterator<Item = usize>) -> i64 {
+        let values = members.map(|it| self.values.get(it).copied().flatten().unwrap_or(0));
         let chosen = match self.policy {
             WatermarkPolicy::Min => values.min(),
             WatermarkPolicy::Max => values.max(),
         };
-        next.raise_to(chosen.unwrap_or(0));
-        next
+        chosen.unwrap_or(0)
     }
 
-    /// Takes over a value from elsewhere; the watermark only rises.
-    pub(crate) fn raise_to(&mut self, query_ms: i64) {
-        self.query_ms = self.query_ms.max(query_ms);
+    /// A mark for each group, if there are several.
+    fn marks(&self, of: impl Fn(&groups::Group, i64) -> i64) -> Vec<GroupMark> {
+        if self.feeds.are_one() {
+            return Vec::new();
+        }
+        self.feeds.groups.iter().zip(&self.groups_ms).map(|(group, ms)| group.mark(of(group, *ms))).collect()
     }
 }
 

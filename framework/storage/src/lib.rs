@@ -3,8 +3,10 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
 mod fault;
+mod io;
 mod location;
 
 pub use fault::kind_of;
+pub use io::run_requests_on;
 pub use location::{Location, StoreOptions};
 pub use object_store;

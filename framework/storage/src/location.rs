@@ -15,6 +15,8 @@ use object_store::{ObjectStore, ObjectStoreScheme};
 use tidegate_api::{Error, Result};
 use url::Url;
 
+use crate::io;
+
 /// Settings of an object store, by the names of the `object_store` crate. They may hold secrets.
 pub type StoreOptions = BTreeMap<String, String>;
 
@@ -94,6 +96,9 @@ impl Location {
         let store: Arc<dyn ObjectStore> = match scheme {
             ObjectStoreScheme::AmazonS3 => {
                 let mut builder = AmazonS3Builder::from_env().with_url(whole);
+                if let Some(connector) = io::connector() {
+                    builder = builder.with_http_connector(connector);
+                }
                 for (key, value) in options {
                     builder = builder.with_config(setting(key, &shown)?, value);
                 }
@@ -101,6 +106,9 @@ impl Location {
             }
             ObjectStoreScheme::MicrosoftAzure => {
                 let mut builder = MicrosoftAzureBuilder::from_env().with_url(whole);
+                if let Some(connector) = io::connector() {
+                    builder = builder.with_http_connector(connector);
+                }
                 for (key, value) in options {
                     builder = builder.with_config(setting(key, &shown)?, value);
                 }
@@ -108,6 +116,9 @@ impl Location {
             }
             ObjectStoreScheme::GoogleCloudStorage => {
                 let mut builder = GoogleCloudStorageBuilder::from_env().with_url(whole);
+                if let Some(connector) = io::connector() {
+                    builder = builder.with_http_connector(connector);
+                }
                 for (key, value) in options {
                     builder = builder.with_config(setting(key, &shown)?, value);
                 }

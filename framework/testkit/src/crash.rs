@@ -24,6 +24,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub(crate) mod case;
 pub(crate) mod check;
+mod groups;
 mod join;
 pub(crate) mod letters;
 mod log;
@@ -78,18 +79,21 @@ pub enum ProgramKind {
     /// As `Aggregate`, but each start brings another version of the query, and each group carries the version that wrote it
     /// last.
     Changed,
+    /// Counts as `Aggregate` for each sink by itself: the first is fed by one source, the second by another, others by
+    /// both. Each source has a watermark.
+    Groups,
     /// As `Stateless`, but each sink rejects some rows, which become dead letters.
     Letters,
 }
 
 impl ProgramKind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Letters];
+    pub const ALL: [Self; 7] =
+        [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Groups, Self::Letters];
 
-    /// How many streams have a watermark of their own.
-    pub(crate) fn watermark_nodes(self) -> usize {
-        if self == Self::Join { 2 } else { 1 }
+    /// How many sources it reads, each with a watermark of its own.
+    pub(crate) fn sources(self) -> usize {
+        if matches!(self, Self::Join | Self::Groups) { 2 } else { 1 }
     }
 
     /// True if two attempts at an epoch show different rows.

@@ -53,6 +53,20 @@ fn names_of_the_java_client_are_translated() {
 }
 
 #[test]
+fn a_queue_is_small_unless_the_user_says_otherwise() {
+    let got = |pairs: &[(&str, &str)], key: &str| {
+        let config = client_config(&passed(pairs), "g", true);
+        assert!(config.create_native_config().is_ok(), "{pairs:?}");
+        config.get(key).unwrap_or_default().to_owned()
+    };
+    assert_eq!(got(&[], "queued.min.messages"), "20000");
+    assert_eq!(got(&[("queued.min.messages", "100000")], "queued.min.messages"), "100000");
+    // One name, or which of the two counts would be left to chance.
+    assert_eq!(got(&[("max.partition.fetch.bytes", "1048576")], "fetch.message.max.bytes"), "1048576");
+    assert_eq!(got(&[("max.partition.fetch.bytes", "1048576")], "max.partition.fetch.bytes"), "");
+}
+
+#[test]
 fn a_group_of_the_users_own_is_kept() {
     let config = client_config(&passed(&[("group.id", "mine")]), "tidegate-x-y", false);
     assert_eq!(config.get("group.id"), Some("mine"));

@@ -24,7 +24,8 @@ const REFUSED: Refused = &[
 ];
 
 /// Ours where the user says nothing.
-const DEFAULTS: &[(&str, &str)] = &[("client.id", "tidegate"), ("reconnect.backoff.max.ms", "2000")];
+const DEFAULTS: &[(&str, &str)] =
+    &[("client.id", "tidegate"), ("reconnect.backoff.ms", "20"), ("reconnect.backoff.max.ms", "2000")];
 
 /// The same for a producer. Keys go to the partitions that the Java client would choose; what waits to be sent is kept
 /// small, since `write` waits when it is full.

@@ -13,6 +13,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use tidegate_api::{Error, Result};
+use tidegate_kafka_ffi::send_now;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::ClientEvents;
@@ -21,6 +22,8 @@ use super::layout::Record;
 
 /// Longest wait inside librdkafka between two looks at the clock and at whether the query stops.
 const SLICE: Duration = Duration::from_millis(500);
+/// How long records get to arrive between two looks at the reports: the least that the client can wait.
+const STEP: Duration = Duration::from_millis(1);
 
 /// A record that did not arrive.
 #[derive(Clone, Debug)]
@@ -129,13 +132,15 @@ impl Producer {
     /// Waits until all records have arrived, or one has not.
     pub(crate) fn flush(&self, deadline: Instant) -> Result<(), Trouble> {
         self.sliced("records are not acknowledged", deadline, |it| {
-            // Polled shortly: the client's own flush, and a long poll, go on for their whole time when all has arrived.
+            // In short steps: the client's own flush, and a long poll, go on for their whole time when all has arrived.
+            // A short poll is no wait at all: what is left of its time is cut to whole milliseconds, and it spins.
             let until = Instant::now() + SLICE;
+            self.serve_all();
             while it.in_flight_count() > 0 && self.failure().is_none() {
                 if Instant::now() >= until {
                     return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
                 }
-                it.poll(Duration::from_millis(1));
+                self.wait();
             }
             // What failed is looked at by the caller.
             Ok(())
@@ -153,7 +158,7 @@ impl Producer {
                 Ok(()) => return Ok(None),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     // Records that don't arrive in time fail, so this ends.
-                    self.native.poll(Duration::from_millis(1));
+                    self.wait();
                     if self.failure().is_some() || self.native.client().fatal_error().is_some() {
                         return Err(self.broken("a record is not taken"));
                     }
@@ -173,7 +178,26 @@ impl Producer {
         }
     }
 
-    /// Takes reports about what has arrived.
+    /// Gives records a moment to arrive, without waiting for others to go with, and takes the reports.
+    fn wait(&self) {
+        send_now(self.native.client(), STEP);
+        self.serve_all();
+    }
+
+    /// Takes all reports that are there.
+    fn serve_all(&self) {
+        let mut left = self.native.in_flight_count();
+        loop {
+            self.serve();
+            let now = self.native.in_flight_count();
+            if now == left || now == 0 {
+                break;
+            }
+            left = now;
+        }
+    }
+
+    /// Takes a report about what has arrived.
     pub(crate) fn serve(&self) {
         self.native.poll(Duration::ZERO);
     }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use tidegate_api::{CommitOutcome, Epoch, ErrorKind, Sink, SinkWriter};
@@ -42,6 +42,24 @@ async fn another_try_drops_what_was_written_before() {
     let parts = prepared(&sink, &one, &numbers(15..30)).await.unwrap();
     sink.abort(&one, parts).await.unwrap();
     assert_eq!(bench.values(), texts(0..15), "and nothing is open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_epoch_does_not_wait_for_more_records() {
+    let broker = broker_or_skip!();
+    for delivery in ["exactly-once", "at-least-once"] {
+        let bench = Bench::new(broker, "linger", 1).await.with("delivery", delivery);
+        let bench = bench.with("producer.override.linger.ms", "10000");
+        let (sink, _) = bench.open().await.unwrap();
+        let began = Instant::now();
+        for number in 0..3 {
+            let from = u32::try_from(number).unwrap() * 10;
+            step(&sink, &epoch(number, 1, 0), &numbers(from..from + 10)).await.unwrap();
+        }
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "{delivery}: linger.ms was waited for: {took:?}");
+        assert_eq!(bench.values(), texts(0..30));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,13 +56,46 @@ pub(crate) struct AggregateSpec {
     physical: Option<Physical>,
 }
 
-struct Physical {
-    key_count: usize,
-    partial: SchemaRef,
-    merge: Arc<dyn ExecutionPlan>,
-    finish: Arc<dyn ExecutionPlan>,
+/// DataFusion's plan of an aggregate, taken apart.
+pub(super) struct Physical {
+    pub(super) key_count: usize,
+    /// Of partial rows: `keys…, states of the functions…`.
+    pub(super) partial: SchemaRef,
+    /// Partial rows to one a group.
+    pub(super) merge: Arc<dyn ExecutionPlan>,
+    /// Partial rows, one a group, to `keys…, values…`.
+    pub(super) finish: Arc<dyn ExecutionPlan>,
     /// The state of a group that has seen no row.
     empty: Option<RecordBatch>,
+}
+
+impl Physical {
+    /// The piece that makes partial rows, and what works on them. `constant`: there is one group, even over no row.
+    pub(super) fn of(plan: &Arc<dyn ExecutionPlan>, constant: bool) -> Result<(Arc<dyn ExecutionPlan>, Self)> {
+        let partial = find_partial(plan).ok_or_else(|| Error::internal("no partial aggregate in the plan"))?;
+        let exec = partial.downcast_ref::<AggregateExec>().ok_or_else(|| Error::internal("no aggregate"))?;
+        let functions = exec.aggr_expr().to_vec();
+        let schema = partial.schema();
+        let groups = exec.group_expr().as_final();
+        let leaf = || Arc::new(LeafExec::new(LeafId::Partials, schema.clone()));
+        let build = |mode, input_schema| {
+            let filters = vec![None; functions.len()];
+            AggregateExec::try_new(mode, groups.clone(), functions.clone(), filters, leaf(), input_schema)
+                .map_err(from_datafusion)
+        };
+        let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
+        let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
+        let empty = constant.then(|| empty_group(&functions, &exec.input_schema(), &schema)).transpose()?;
+        let key_count = groups.expr().len();
+        Ok((partial, Self { key_count, partial: schema, merge, finish, empty }))
+    }
+
+    /// Names keys and states, so that another aggregate's state is refused.
+    pub(super) fn layout(&self, kind: &str) -> Arc<str> {
+        let fields = self.partial.fields().iter().map(|it| format!("{}: {}", it.name(), it.data_type()));
+        let fields: Vec<_> = fields.collect();
+        format!("{kind}/1 keys {}; {}", self.key_count, fields.join(", ")).into()
+    }
 }
 
 impl AggregateSpec {
@@ -80,40 +113,23 @@ impl AggregateSpec {
         let window = self.keys.iter().position(|key| matches!(key, GroupKey::Window { event_time: true, .. }));
         window.or_else(|| self.keys.iter().position(|key| *key == GroupKey::EventTime))
     }
-
-    /// Names the columns of the state, so that another aggregate's state is refused.
-    fn layout(physical: &Physical) -> Arc<str> {
-        let fields = physical.partial.fields().iter().map(|it| format!("{}: {}", it.name(), it.data_type()));
-        let fields: Vec<_> = fields.collect();
-        format!("aggregate/1 keys {}; {}", physical.key_count, fields.join(", ")).into()
-    }
 }
 
 impl OperatorSpec for AggregateSpec {
     /// Takes DataFusion's plan of the aggregate apart: rows come as partial ones.
     fn take_input(&mut self, _: usize, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-        let partial = find_partial(&plan).ok_or_else(|| Error::internal("no partial aggregate in the plan"))?;
-        let exec = partial.downcast_ref::<AggregateExec>().ok_or_else(|| Error::internal("no aggregate"))?;
-        let functions = exec.aggr_expr().to_vec();
-        let schema = partial.schema();
-        let groups = exec.group_expr().as_final();
-        let leaf = || Arc::new(LeafExec::new(LeafId::Partials, schema.clone()));
-        let build = |mode, input_schema| {
-            let filters = vec![None; functions.len()];
-            AggregateExec::try_new(mode, groups.clone(), functions.clone(), filters, leaf(), input_schema)
-                .map_err(from_datafusion)
-        };
-        let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
-        let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
         let constant = self.keys == [GroupKey::Constant];
-        let empty = constant.then(|| empty_group(&functions, &exec.input_schema(), &schema)).transpose()?;
-        let key_count = groups.expr().len();
-        self.physical = Some(Physical { key_count, partial: schema, merge, finish, empty });
+        let (partial, physical) = Physical::of(&plan, constant)?;
+        self.physical = Some(physical);
         Ok(partial)
     }
 
     fn build(self: Box<Self>, name: Arc<str>, emissions: BTreeSet<Emission>) -> Result<Box<dyn Operator>> {
         Ok(Box::new(Aggregate::new(*self, name, emissions)?))
+    }
+
+    fn waits_for_watermark(&self) -> bool {
+        !self.complete && self.pane().is_some()
     }
 
     fn details(&self) -> Option<String> {
@@ -172,7 +188,7 @@ impl Aggregate {
         let pane = spec.pane().filter(|_| !spec.complete);
         let state = KeyedState::new(StateLayout {
             operator: name,
-            layout: AggregateSpec::layout(&physical),
+            layout: physical.layout("aggregate"),
             schema: physical.partial.clone(),
             key_columns: (0..physical.key_count).collect(),
             pane_column: pane,

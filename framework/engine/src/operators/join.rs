@@ -95,6 +95,10 @@ impl OperatorSpec for JoinSpec {
         Ok(Box::new(StreamJoin { spec: *self, stores }))
     }
 
+    fn waits_for_watermark(&self) -> bool {
+        self.sides.iter().any(|it| it.late.is_some() || it.evicts != Eviction::Never)
+    }
+
     fn details(&self) -> Option<String> {
         let [left, right] = &self.sides;
         let keys = self.null_safe.len();

@@ -11,9 +11,15 @@ use super::Operator;
 
 /// A stage of a query that runs.
 pub(crate) struct RunningStage {
+    /// The name of its state.
+    pub(crate) name: Arc<str>,
     pub(crate) operator: Box<dyn Operator>,
     /// The stages that it reads, all before it.
     pub(crate) below: BTreeSet<usize>,
+    /// The sinks above it. Where a watermark acts they go by the same.
+    pub(crate) sinks: BTreeSet<usize>,
+    /// The stage whose state it takes over as long as the checkpoint has none of its own.
+    pub(crate) origin: Option<Arc<str>>,
 }
 
 impl RunningStage {
@@ -25,6 +31,25 @@ impl RunningStage {
     /// The store of that name, if it is one of this stage's.
     pub(crate) fn store(&mut self, name: &str) -> Option<&mut KeyedState> {
         self.operator.stores_mut().iter_mut().find(|it| *it.layout().operator == *name)
+    }
+
+    /// Its stores, each with the one whose state it takes over.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        self.store_names().filter_map(|store| {
+            let which = store.strip_prefix(&*self.name)?;
+            Some((store.clone(), format!("{}{which}", self.origin.as_ref()?).into()))
+        })
+    }
+
+    /// Deltas that change nothing, of the stores that take over another's state and are not among `written`.
+    pub(crate) fn silent(&self, written: &[OperatorDelta]) -> impl Iterator<Item = OperatorDelta> {
+        let stores = self.operator.stores().iter().filter(|_| self.origin.is_some());
+        stores.map(KeyedState::layout).filter(|it| written.iter().all(|delta| delta.operator != it.operator)).map(
+            |it| {
+                let (operator, layout) = (it.operator.clone(), it.layout.clone());
+                OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
+            },
+        )
     }
 
     /// What the epoch changed, of the stores that it changed.
@@ -53,12 +78,13 @@ impl RunningStage {
     }
 }
 
-/// The watermark of a stage's input: that of the query, or what the stages below make of it (Spark: `WatermarkPropagator`).
-pub(crate) fn input_watermark(stages: &[RunningStage], at: usize, query_us: Option<i64>) -> Option<i64> {
+/// The watermark of a stage's input, given that of its sinks: that one, or what the stages below make of it (Spark:
+/// `WatermarkPropagator`).
+pub(crate) fn input_watermark(stages: &[RunningStage], at: usize, sinks_us: Option<i64>) -> Option<i64> {
     let below = stages.get(at).into_iter().flat_map(|it| &it.below);
     let outputs = below.filter_map(|below| {
         let operator = &stages.get(*below)?.operator;
-        operator.output_watermark(input_watermark(stages, *below, query_us))
+        operator.output_watermark(input_watermark(stages, *below, sinks_us))
     });
-    outputs.chain(query_us).min()
+    outputs.chain(sinks_us).min()
 }

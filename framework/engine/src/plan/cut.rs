@@ -25,6 +25,8 @@ pub(crate) enum Target {
     Stage { stage: usize, port: usize },
     /// To a sink.
     Sink(usize),
+    /// Nowhere: it is there for the event times that it meets.
+    Nowhere,
 }
 
 /// A stateless part of the query.
@@ -33,6 +35,14 @@ pub(crate) struct Piece {
     /// The leaves that it reads, static tables included.
     pub(crate) leaves: BTreeSet<LeafId>,
     pub(crate) target: Target,
+}
+
+/// A sink, as the cut sees it.
+pub(crate) struct SinkId {
+    /// Its index.
+    pub(crate) at: usize,
+    /// The names of the watermarks that feed it.
+    pub(crate) group: BTreeSet<Arc<str>>,
 }
 
 /// A stateful operator.
@@ -44,6 +54,10 @@ pub(crate) struct Stage {
     pub(crate) emissions: BTreeSet<Emission>,
     /// The stages that it reads.
     pub(crate) below: BTreeSet<usize>,
+    /// The sinks above it. Where a watermark acts they go by the same.
+    pub(crate) sinks: BTreeSet<usize>,
+    /// The stage that it was one with before their sinks went by different watermarks.
+    pub(crate) origin: Option<Arc<str>>,
 }
 
 /// The whole query: pieces and stages, upstream first.
@@ -59,6 +73,8 @@ pub(crate) struct GraphBuilder<'a> {
     graph: Graph,
     /// By what each stage is known: identical ones are shared.
     known: Vec<Identity>,
+    /// The first stage of those that differ by nothing but the group, for each stage.
+    first: Vec<usize>,
     /// The ports of stages that have no piece yet.
     waiting: Vec<(usize, usize, LogicalPlan)>,
 }
@@ -68,18 +84,23 @@ pub(crate) struct GraphBuilder<'a> {
 struct Identity {
     plan: LogicalPlan,
     kind: &'static str,
+    /// It neither drops nor closes anything.
     complete: bool,
+    /// Where the watermark acts: the nodes that it is made of.
+    group: Option<BTreeSet<Arc<str>>>,
+    /// The plan over the first of stages that differ by the group: what it was before there were groups.
+    plain: LogicalPlan,
 }
 
 impl<'a> GraphBuilder<'a> {
     pub(crate) fn new(planner: &'a PiecePlanner) -> Self {
-        Self { planner, graph: Graph::default(), known: Vec::new(), waiting: Vec::new() }
+        Self { planner, graph: Graph::default(), known: Vec::new(), first: Vec::new(), waiting: Vec::new() }
     }
 
     /// Adds the optimised plan of a sink; returns the schema of its rows.
     pub(crate) async fn add_sink(
         &mut self,
-        sink: usize,
+        sink: SinkId,
         plan: LogicalPlan,
         mode: OutputMode,
     ) -> Result<arrow_schema::SchemaRef> {
@@ -88,7 +109,7 @@ impl<'a> GraphBuilder<'a> {
             OutputMode::Update => Emission::Changed,
             OutputMode::Complete => Emission::Whole,
         };
-        let top = self.cut(plan, emission).map_err(from_datafusion)?;
+        let top = self.cut(plan, emission, &sink).map_err(from_datafusion)?;
         // Upstream stages were found last: a stage's piece must exist before its reader's stage runs.
         for (stage, port, plan) in std::mem::take(&mut self.waiting) {
             let plan = self.planner.piece(&plan).await?;
@@ -99,8 +120,15 @@ impl<'a> GraphBuilder<'a> {
         }
         let plan = self.planner.piece(&top).await?;
         let schema = plan.schema();
-        self.push(plan, Target::Sink(sink));
+        self.push(plan, Target::Sink(sink.at));
         Ok(schema)
+    }
+
+    /// Adds what observes a watermark.
+    pub(crate) async fn add_observer(&mut self, planner: &PiecePlanner, plan: &LogicalPlan) -> Result<()> {
+        let plan = planner.piece(plan).await?;
+        self.push(plan, Target::Nowhere);
+        Ok(())
     }
 
     pub(crate) fn finish(self) -> Graph {
@@ -114,52 +142,81 @@ impl<'a> GraphBuilder<'a> {
     }
 
     /// Puts a leaf in the place of each topmost stateful node.
-    fn cut(&mut self, plan: LogicalPlan, emission: Emission) -> Result<LogicalPlan, DataFusionError> {
+    fn cut(&mut self, plan: LogicalPlan, emission: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
         let cut = plan.transform_down(|node| {
-            if !is_stateful(&node) {
+            if !is_stateful(&node, emission) {
                 return Ok(Transformed::no(node));
             }
-            let leaf = self.stage(node, emission)?;
+            let leaf = self.stage(node, emission, sink)?;
             Ok(Transformed::new(leaf, true, TreeNodeRecursion::Jump))
         })?;
         Ok(cut.data)
     }
 
     /// The leaf of a node's stage, which it shares with an identical one. Append and update share state; complete, which
-    /// neither drops nor evicts, has its own.
-    fn stage(&mut self, node: LogicalPlan, asked: Emission) -> Result<LogicalPlan, DataFusionError> {
+    /// neither drops nor evicts, has its own. So has each group of sinks where the watermark acts.
+    fn stage(&mut self, node: LogicalPlan, asked: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
         let schema = node.schema().clone();
         // An operator over an aggregate reads what the lower one has closed.
-        let inputs = node.inputs().into_iter().map(|it| self.cut(it.clone(), Emission::Closed));
+        let inputs = node.inputs().into_iter().map(|it| self.cut(it.clone(), Emission::Closed, sink));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let below = inputs.iter().flat_map(stages_in).collect();
         let node = node.with_new_exprs(node.expressions(), inputs)?;
-        let Some(planned) = planned(node.clone(), &schema, asked)? else {
-            return Err(DataFusionError::Internal(format!("no operator for {}", node.display())));
-        };
-        let Planned { kind, complete, emission, spec, ports } = planned;
-        let identity = Identity { plan: node, kind, complete };
+        let Planned { kind, complete, emission, spec, ports } = planned(&node, &schema, asked)?;
+        let group = spec.waits_for_watermark().then(|| sink.group.clone());
+        let identity = Identity { plain: self.plain(node.clone())?, plan: node, kind, complete, group };
         if let Some(at) = self.known.iter().position(|it| *it == identity) {
             if let Some(stage) = self.graph.stages.get_mut(at) {
                 stage.emissions.insert(emission);
+                stage.sinks.insert(sink.at);
             }
             return Ok(StageLeaf::plan(at, emission, schema));
         }
         let at = self.known.len();
-        let name = self.name(&identity).into();
-        self.graph.stages.push(Stage { name, spec, emissions: BTreeSet::from([emission]), below });
+        let first = self.known.iter().position(|it| it.complete == complete && it.plain == identity.plain);
+        let origin = first.and_then(|it| self.graph.stages.get(it)).map(|it| it.name.clone());
+        let name = self.name(&identity, origin.as_deref()).into();
+        let (emissions, sinks) = (BTreeSet::from([emission]), BTreeSet::from([sink.at]));
+        self.graph.stages.push(Stage { name, spec, emissions, below, sinks, origin });
         self.known.push(identity);
+        self.first.push(first.unwrap_or(at));
         self.waiting.extend(ports.into_iter().enumerate().map(|(port, plan)| (at, port, plan)));
         Ok(StageLeaf::plan(at, emission, schema))
     }
 
-    /// The name of a stage's state. Checkpoints know it: operators of a kind are counted.
-    fn name(&self, identity: &Identity) -> String {
+    /// The plan as if no stage below it were there once for each group.
+    fn plain(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+        let plain = plan.transform_down(|node| match StageLeaf::of(&node) {
+            Some(leaf) => match self.first.get(leaf.stage()) {
+                Some(first) if *first != leaf.stage() => Ok(Transformed::yes(leaf.with_stage(*first))),
+                _ => Ok(Transformed::no(node)),
+            },
+            None => Ok(Transformed::no(node)),
+        })?;
+        Ok(plain.data)
+    }
+
+    /// The name of a stage's state. Checkpoints know it, so stages are counted as if there were no groups: one that differs
+    /// from another by its group alone, or by what is below it, has that one's name and more.
+    fn name(&self, identity: &Identity, origin: Option<&str>) -> String {
+        if let Some(origin) = origin {
+            let mut name = match &identity.group {
+                Some(group) => format!("{origin}-by-{}", group.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("+")),
+                None => format!("{origin}-again"),
+            };
+            while self.graph.stages.iter().any(|it| *it.name == *name) {
+                name.push_str("-again");
+            }
+            return name;
+        }
         let kind = identity.kind;
-        let counted = |until: usize| self.known.iter().take(until).filter(|it| it.kind == kind).count();
-        match self.known.iter().position(|it| it.plan == identity.plan) {
+        let counted = |until: usize| {
+            let firsts = self.first.iter().zip(&self.known).take(until).enumerate();
+            firsts.filter(|(at, (first, it))| at == *first && it.kind == kind).count()
+        };
+        match self.known.iter().position(|it| it.plain == identity.plain) {
             Some(twin) => format!("{kind}-{}-complete", counted(twin)),
-            None => format!("{kind}-{}", counted(self.known.len())),
+            None => format!("{kind}-{}", counted(self.first.len())),
         }
     }
 }

@@ -43,11 +43,27 @@ impl QueryPlan {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };
             writeln!(text, "sink {} ({}, {} mode{effort})", sink.part.name, sink.part.connector, sink.spec.mode)?;
             writeln!(text, "    guarantee: {}", self.guarantee(sink))?;
+            self.write_group(text, at)?;
             for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Sink(at)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }
         }
         self.write_errors(text)
+    }
+
+    /// What feeds a sink, if not all sinks go by the same.
+    fn write_group(&self, text: &mut String, sink: usize) -> std::fmt::Result {
+        let mut groups = self.groups.iter().filter(|it| !it.is_empty());
+        let first = groups.next();
+        let Some(group) = self.groups.get(sink).filter(|it| !it.is_empty()) else { return Ok(()) };
+        if groups.all(|it| Some(it) == first) {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "    goes by the watermarks of {}",
+            group.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
+        )
     }
 
     fn write_errors(&self, text: &mut String) -> std::fmt::Result {

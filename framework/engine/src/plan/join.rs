@@ -208,7 +208,7 @@ impl SideBuilder {
         };
         match time {
             EventTime::Instant => (self.late, self.time) = (Some(at), Some(at)),
-            EventTime::Window { .. } => {
+            EventTime::Window { .. } | EventTime::Session => {
                 let window = Expr::Column(self.schema.columns().swap_remove(at));
                 self.late = Some(self.column(&end_of(&window), "__late")?);
             }

@@ -1,5 +1,6 @@
 //! From a logical piece to a physical one: leaves and watermarks are ours, everything else is DataFusion's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,11 +25,11 @@ pub(crate) struct PiecePlanner {
 }
 
 impl PiecePlanner {
-    /// `sources` in the order of their indices.
-    pub(crate) fn new(mut state: SessionState, sources: Vec<String>) -> Self {
+    /// `sources` in the order of their indices; watermarks that are `observed` apart pass rows on and note nothing.
+    pub(crate) fn new(mut state: SessionState, sources: Vec<String>, observed: BTreeSet<Arc<str>>) -> Self {
         // Logical schemas carry marks of event time that physical ones need not have.
         state.config_mut().options_mut().execution.skip_physical_aggregate_schema_check = true;
-        let ours = Leaves { sources };
+        let ours = Leaves { sources, observed };
         Self { planner: DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(ours)]), state }
     }
 
@@ -39,6 +40,7 @@ impl PiecePlanner {
 
 struct Leaves {
     sources: Vec<String>,
+    observed: BTreeSet<Arc<str>>,
 }
 
 #[async_trait]
@@ -59,6 +61,9 @@ impl ExtensionPlanner for Leaves {
         let [input] = physical_inputs else {
             return Err(DataFusionError::Internal("a watermark has one input".to_owned()));
         };
+        if self.observed.contains(&node.id) {
+            return Ok(Some(input.clone()));
+        }
         let column = input.schema().index_of(&node.column.name)?;
         Ok(Some(Arc::new(WatermarkExec::new(node.id.clone(), column, input.clone()))))
     }

@@ -39,6 +39,11 @@ impl StageLeaf {
         self.stage
     }
 
+    /// The same leaf of another stage.
+    pub(crate) fn with_stage(&self, stage: usize) -> LogicalPlan {
+        Self::plan(stage, self.emission, self.schema.clone())
+    }
+
     pub(crate) fn id(&self) -> LeafId {
         LeafId::Stage(self.stage, self.emission)
     }

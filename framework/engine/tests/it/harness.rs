@@ -42,7 +42,12 @@ pub(crate) fn sink(name: &str, sql: &str, mode: OutputMode) -> SinkPart {
 }
 
 pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str)], sinks: Vec<SinkPart>) -> QuerySpec {
-    let views = views.iter().map(|(name, sql)| ViewSpec { name: (*name).into(), sql: (*sql).into(), watermark: None });
+    let views = views.iter().map(|(name, sql)| ViewSpec {
+        name: (*name).into(),
+        sql: (*sql).into(),
+        watermark: None,
+        deduplicate: None,
+    });
     QuerySpec {
         name: "q".into(),
         sources,
@@ -78,16 +83,25 @@ impl Rig {
 
     pub(crate) async fn start(&self, spec: QuerySpec) -> tidegate_api::Result<Query> {
         let plan = self.plan(spec).await.unwrap_or_else(|all| panic!("{all:?}"));
+        plan.start(self.environment()).await
+    }
+
+    /// A query that has not been started.
+    pub(crate) async fn build(&self, spec: QuerySpec) -> tidegate_api::Result<Query> {
+        let plan = self.plan(spec).await.unwrap_or_else(|all| panic!("{all:?}"));
+        plan.build(self.environment()).await
+    }
+
+    fn environment(&self) -> Environment {
         *self.faults.lock().unwrap() = Faults::default();
-        let environment = Environment {
+        Environment {
             clock: self.clock.clone(),
             io: tokio::runtime::Handle::current(),
             memory: MemoryBudget::new(1 << 30),
             cancel: CancellationToken::new(),
             listeners: Vec::new(),
             faults: self.faults.lock().unwrap().clone(),
-        };
-        plan.start(environment).await
+        }
     }
 
     pub(crate) fn arm(&self, fault: &str) {

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod batch_equals_stream;
+mod groups;
 mod harness;
 mod joins;
+mod observed;
 mod plans;
 mod restart;
+mod stateful;
 mod statics;

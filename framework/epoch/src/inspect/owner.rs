@@ -115,7 +115,11 @@ pub(super) async fn verify(store: &Store, contents: &Contents, findings: &mut Ve
     match store.read(&beat).await?.map(|it| Beat::parse(&it)) {
         None => findings.push(Finding::new(beat, "is missing: the newest owner has given no sign of life")),
         Some(None) => findings.push(Finding::new(beat, "is damaged: expected a heartbeat with its checksum")),
-        Some(Some(_)) => {}
+        Some(Some(it)) => {
+            if let Some(record) = it.record.filter(|it| !contents.has(it)) {
+                findings.push(Finding::new(record, "is missing: the newest owner's heartbeat names it"));
+            }
+        }
     }
     Ok(())
 }

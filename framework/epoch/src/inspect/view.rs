@@ -14,6 +14,7 @@ use crate::log::branch::Branch;
 use crate::log::spark::{SparkLogs, read_metadata};
 use crate::log::{Plan, Record};
 use crate::store::Store;
+use crate::watermark::GroupMark;
 
 /// What a checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -57,6 +58,9 @@ pub struct NewestView {
     pub watermark_ms: Option<i64>,
     /// The watermark after it, milliseconds since 1970.
     pub next_watermark_ms: Option<i64>,
+    /// Those of groups of sinks, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub next_watermark_groups: Vec<GroupMark>,
 }
 
 /// An epoch that can be gone back to.
@@ -153,6 +157,7 @@ async fn newest_view(store: &Arc<Store>, contents: &Contents, record: &Record) -
         time_ms: record.plan.time_ms,
         watermark_ms: record.plan.watermark_ms,
         next_watermark_ms: record.manifest.next_watermark_ms,
+        next_watermark_groups: record.manifest.next_groups.clone(),
     })
 }
 

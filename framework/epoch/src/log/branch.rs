@@ -11,6 +11,7 @@ use tidegate_api::{Error, Result};
 use super::frame::{self, Kind};
 use super::{Commit, Plan, SourceMark};
 use crate::store::{Marks, Store};
+use crate::watermark::{GroupMark, Levels};
 
 pub(crate) const FOLDER: &str = "state/branches";
 
@@ -32,6 +33,20 @@ pub(crate) struct Delivered {
     pub(crate) positions: Vec<SourceMark>,
     /// The watermark that had evicted.
     pub(crate) watermark_ms: Option<i64>,
+    /// Those of groups of sinks, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<GroupMark>,
+}
+
+impl Delivered {
+    pub(crate) fn new(positions: Vec<SourceMark>, Levels { query_ms, groups }: Levels) -> Self {
+        Self { positions, watermark_ms: query_ms, groups }
+    }
+
+    /// The watermarks that had evicted.
+    pub(crate) fn levels(&self) -> Levels {
+        Levels::new(self.watermark_ms, &self.groups)
+    }
 }
 
 /// Where a query goes on.
@@ -45,6 +60,9 @@ pub(crate) struct Branch {
     pub(crate) plan: Plan,
     /// The watermark of the next epoch.
     pub(crate) watermark_ms: Option<i64>,
+    /// Those of groups of sinks, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<GroupMark>,
     pub(crate) mode: Mode,
     /// In mode `keep`: what its first epoch reads without output.
     pub(crate) delivered: Option<Delivered>,
@@ -52,6 +70,13 @@ pub(crate) struct Branch {
     pub(crate) take_back: bool,
     /// For people.
     pub(crate) reason: String,
+}
+
+impl Branch {
+    /// The watermarks of the next epoch.
+    pub(crate) fn levels(&self) -> Levels {
+        Levels::new(self.watermark_ms, &self.groups)
+    }
 }
 
 /// The folder of branches.

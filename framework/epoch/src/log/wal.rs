@@ -84,7 +84,8 @@ impl Wal {
     }
 }
 
-fn key(epoch: u64, attempt: AttemptId) -> String {
+/// Where a record lies.
+pub(crate) fn key(epoch: u64, attempt: AttemptId) -> String {
     format!("{FOLDER}/{}", file_name(epoch, attempt))
 }
 

@@ -3,8 +3,8 @@
 //! A new start waits until it has seen no heartbeat for `lease.timeout`. The owner gives up when its last one is that
 //! old: it counts from before the request, the other from after the answer, so the owner is always the first.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::store::{Marks, Store};
 const BEATS: u32 = 5;
 
 /// That an owner lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Beat {
     /// Rises by one each time.
@@ -29,23 +29,29 @@ pub(crate) struct Beat {
     pub(crate) time_ms: i64,
     /// The owner has ended well.
     pub(crate) released: bool,
+    /// The newest record of this generation, so that its loss shows: no other file need name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) record: Option<String>,
     crc32: u32,
 }
 
 impl Beat {
-    fn new(n: u64, time_ms: i64, released: bool) -> Self {
-        let crc32 = crc32fast::hash(format!("{n} {time_ms} {released}").as_bytes());
-        Self { n, time_ms, released, crc32 }
+    fn new(n: u64, time_ms: i64, released: bool, record: Option<String>) -> Self {
+        let mut text = format!("{n} {time_ms} {released}");
+        if let Some(record) = &record {
+            text = format!("{text} {record}");
+        }
+        Self { n, time_ms, released, record, crc32: crc32fast::hash(text.as_bytes()) }
     }
 
     /// Nothing if the bytes are not those of a heartbeat.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let found: Self = serde_json::from_slice(bytes).ok()?;
-        (found == Self::new(found.n, found.time_ms, found.released)).then_some(found)
+        (found == Self::new(found.n, found.time_ms, found.released, found.record.clone())).then_some(found)
     }
 
-    fn text(self) -> Result<Vec<u8>> {
-        serde_json::to_vec(&self).map_err(|e| Error::internal("heartbeat").because(e))
+    fn text(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::internal("heartbeat").because(e))
     }
 }
 
@@ -106,6 +112,7 @@ impl Vacant {
             n: AtomicU64::new(0),
             born: Instant::now(),
             last_ms: AtomicU64::new(0),
+            record: Mutex::new(None),
         });
         pulse.beat(false).await?;
         for old in store.list_numbers(OWNERS).await?.into_iter().filter(|it| *it < generation) {
@@ -140,12 +147,15 @@ struct Pulse {
     born: Instant,
     /// The last heartbeat that is known to have arrived, milliseconds after `born`.
     last_ms: AtomicU64,
+    /// The newest record that was written.
+    record: Mutex<Option<String>>,
 }
 
 impl Pulse {
     async fn beat(&self, released: bool) -> Result<()> {
         let now_ms = self.now_ms();
-        let beat = Beat::new(self.n.fetch_add(1, Ordering::Relaxed), self.clock.now_ms(), released);
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let beat = Beat::new(self.n.fetch_add(1, Ordering::Relaxed), self.clock.now_ms(), released, record);
         self.store.write(&beat_key(self.generation), &[&beat.text()?], &Marks::NONE).await?;
         // The time before the request: others may count from then. An answer that comes late says nothing new.
         self.last_ms.fetch_max(now_ms, Ordering::Relaxed);
@@ -192,6 +202,11 @@ impl Lease {
             return Err(Error::fenced(format!("checkpoint {place}: {text}: another owner may have taken over")));
         }
         Ok(())
+    }
+
+    /// A record is durable.
+    pub(super) fn wrote(&self, record: String) {
+        *self.pulse.record.lock().unwrap_or_else(PoisonError::into_inner) = Some(record);
     }
 
     /// Tells the next start that it need not wait.

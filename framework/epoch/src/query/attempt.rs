@@ -4,7 +4,7 @@ use tidegate_api::{AttemptId, Epoch, ErrorKind, Result};
 
 use super::{Lap, Query};
 use crate::fault::Point;
-use crate::log::{Plan, Record};
+use crate::log::{Plan, Record, wal};
 use crate::manifest::Manifest;
 use crate::program::{EpochInput, EpochNumbers};
 use crate::progress::Timings;
@@ -54,7 +54,8 @@ impl Query {
         timings.add("getBatch", clock.lap());
         let input = EpochInput {
             epoch: epoch.clone(),
-            late_watermark_ms: plan.late_watermark_ms,
+            late: self.watermark.watermarks(&plan.late_levels()),
+            evict: self.watermark.watermarks(&plan.levels()),
             sources,
             statics: plan.statics.clone(),
             seed: plan.seed,
@@ -97,6 +98,7 @@ impl Query {
         let (pieces, sections) = self.sinks.stage(&ran.epoch, &mut ran.delivery).await?;
         manifest.staged = pieces;
         self.checkpoint.wal.append(&ran.record, delta, &sections).await?;
+        self.checkpoint.owner.wrote(|| wal::key(ran.record.epoch(), ran.record.attempt));
         if !self.checkpoint.store.is_remote() {
             self.checkpoint.spark.write_offsets(&ran.record.plan).await?;
         }

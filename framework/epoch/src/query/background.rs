@@ -11,6 +11,7 @@ use crate::progress::{Facts, QueryProgress, Timings};
 use crate::snapshot::Done;
 use crate::store::Synced;
 use crate::trigger::Trigger;
+use crate::watermark::GroupMark;
 
 /// While nothing happens, the last progress is told again this often.
 const IDLE_PROGRESS_MS: i64 = 10_000;
@@ -33,6 +34,11 @@ impl Query {
     /// The watermark that the next epoch evicts with, milliseconds; nothing if no column has one.
     pub fn watermark_ms(&self) -> Option<i64> {
         self.watermark.current()
+    }
+
+    /// The watermark of each group of sinks that the next epoch evicts with; none if all go by the query's.
+    pub fn watermark_groups(&self) -> Vec<GroupMark> {
+        self.watermark.levels().groups
     }
 
     /// Adds a listener.
@@ -107,7 +113,7 @@ impl Query {
             previous_ms: self.triggered_ms,
             took: self.clock.monotonic().saturating_sub(began),
             plan: &decided.record.plan,
-            next_watermark_ms: self.watermark.current(),
+            next: self.watermark.levels(),
             numbers: &decided.numbers,
             timings,
             sources: self.sources.reports(),

@@ -101,6 +101,7 @@ impl Query {
         let mut branch = Branch {
             next,
             watermark_ms: base.next_watermark_ms,
+            groups: record.manifest.next_groups,
             base: Some(base),
             plan: standing(record.plan, next, head.times),
             mode: if sinks == SinkMode::Keep { Mode::Keep } else { Mode::Replay },
@@ -144,8 +145,8 @@ impl Query {
         self.staged.take_over(&self.checkpoint, branch.next).await?;
         let (epoch, reason) = (branch.next, &branch.reason);
         tracing::info!(query = self.handle.name(), epoch, reason, "the query goes on from another point");
-        let used = branch.plan.watermark_ms.unwrap_or(0);
-        self.stand_at(branch.plan.watermark_policy, used.max(branch.watermark_ms.unwrap_or(0)), branch.base);
+        let levels = [branch.plan.levels(), branch.levels()];
+        self.stand_at(branch.plan.watermark_policy, &levels, branch.base);
         self.sources.stand_at_ends(&branch.plan);
         self.next = branch.next;
         self.last = Some(branch.plan);
@@ -160,7 +161,7 @@ async fn head(checkpoint: &Checkpoint, digest: &str, stands: &[SinkStands], sink
     let branch = checkpoint.branches.newest().await?;
     if let Some(branch) = branch.filter(|it| newest.as_ref().is_none_or(|newest| newest.epoch() < it.next)) {
         let plan = branch.plan;
-        let here = Delivered { positions: marks(&plan), watermark_ms: plan.watermark_ms };
+        let here = Delivered::new(marks(&plan), plan.levels());
         let delivered = branch.delivered.unwrap_or(here);
         let number = branch.next.saturating_sub(1);
         return Ok(Head { commit: branch.base, delivered, times: (plan.time_ms, plan.write_time_us), number });
@@ -175,7 +176,7 @@ async fn head(checkpoint: &Checkpoint, digest: &str, stands: &[SinkStands], sink
     match newest.verdict(stands, digest)? {
         Verdict::Decided(attempt) => {
             let (record, _) = checkpoint.wal.read(number, attempt).await?;
-            let delivered = Delivered { positions: marks(&record.plan), watermark_ms: record.plan.watermark_ms };
+            let delivered = Delivered::new(marks(&record.plan), record.plan.levels());
             Ok(Head { commit: Some(record.outcome()), delivered, times, number })
         }
         Verdict::Staged(_) | Verdict::Pending(_) => {
@@ -188,7 +189,7 @@ async fn head(checkpoint: &Checkpoint, digest: &str, stands: &[SinkStands], sink
                 )));
             }
             let Record { commit, plan, .. } = newest.record().clone();
-            let delivered = Delivered { positions: starts(&plan), watermark_ms: plan.late_watermark_ms };
+            let delivered = Delivered::new(starts(&plan), plan.late_levels());
             Ok(Head { commit, delivered, times, number })
         }
     }

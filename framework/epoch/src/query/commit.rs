@@ -9,7 +9,6 @@ use crate::log::{Plan, Record, SourceRange};
 use crate::progress::Timings;
 use crate::recovery::Chain;
 use crate::sink_task::Delivery;
-use crate::watermark::Watermark;
 
 /// What a commit came to.
 pub(super) struct Committed {
@@ -38,8 +37,8 @@ impl Query {
             // State N is that of the attempt that the sinks show.
             self.program.discard();
             Chain::read(&self.checkpoint, Some(&outcome)).await?.restore(self.program.as_mut())?;
-            let value = outcome.next_watermark_ms.unwrap_or(0);
-            self.watermark = Watermark::new(self.watermark.policy(), self.program.watermarks(), value);
+            let policy = self.watermark.policy();
+            self.watermark = self.watermark.at(policy, &[record.manifest.next_levels()]);
         }
         self.sources.stand_at_ends(&record.plan);
         self.next = record.epoch() + 1;

@@ -9,7 +9,7 @@ use crate::log::{Plan, SourceRange};
 use crate::program::StaticVersion;
 use crate::progress::Timings;
 use crate::trigger::Trigger;
-use crate::watermark::END_OF_TIME_MS;
+use crate::watermark::{END_OF_TIME_MS, Levels};
 
 /// The zone of the session, until it can be set.
 const ZONE: &str = "UTC";
@@ -59,15 +59,12 @@ impl Query {
     async fn delivered_plan(&mut self) -> Result<Option<Plan>> {
         let Some(delivered) = &self.delivered else { return Ok(None) };
         let ranges = self.sources.ranges_to(&delivered.positions)?;
-        let used_ms = self.last.as_ref().and_then(|it| it.watermark_ms);
-        let evicts = delivered.watermark_ms > used_ms;
-        if !evicts && ranges.iter().all(|it| it.start == it.end) {
+        let (reached, used) = (delivered.levels(), self.last.as_ref().map(Plan::levels).unwrap_or_default());
+        if !self.watermark.rises(&used, &reached) && ranges.iter().all(|it| it.start == it.end) {
             self.delivered = None;
             return Ok(None);
         }
-        if let Some(watermark_ms) = delivered.watermark_ms {
-            self.watermark.raise_to(watermark_ms);
-        }
+        self.watermark.raise_to(&reached);
         let statics = self.program.statics().await?;
         Ok(Some(Plan { suppress: true, ..self.plan(ranges, statics) }))
     }
@@ -78,7 +75,7 @@ impl Query {
         let Some(last) = &self.last else { return false };
         self.settings.no_data_epochs
             && self.settings.trigger != Trigger::Once
-            && self.program.wants_epoch_without_data(last.watermark_ms, self.watermark.current())
+            && self.wants_epoch_without_data(last, &self.watermark.levels())
     }
 
     /// The end of an available-now run that closes all that is open: takes the watermark to the end of time.
@@ -86,12 +83,17 @@ impl Query {
         let Some(last) = &self.last else { return false };
         let wanted = self.settings.flush_on_end
             && self.settings.trigger == Trigger::AvailableNow
-            && self.watermark.current().is_some_and(|it| it < END_OF_TIME_MS)
-            && self.program.wants_epoch_without_data(last.watermark_ms, Some(END_OF_TIME_MS));
+            && self.watermark.is_behind(END_OF_TIME_MS)
+            && self.wants_epoch_without_data(last, &self.watermark.all_at(END_OF_TIME_MS));
         if wanted {
-            self.watermark.raise_to(END_OF_TIME_MS);
+            self.watermark.raise_to(&self.watermark.all_at(END_OF_TIME_MS));
         }
         wanted
+    }
+
+    fn wants_epoch_without_data(&self, last: &Plan, next: &Levels) -> bool {
+        let at = |it: &Levels| self.watermark.watermarks(it);
+        self.program.wants_epoch_without_data(&at(&last.levels()), &at(next))
     }
 
     fn plan(&self, sources: Vec<SourceRange>, statics: Vec<StaticVersion>) -> Plan {
@@ -100,15 +102,18 @@ impl Query {
         let now_ms = self.clock.now_ms();
         let time_ms = last.map_or(now_ms, |it| it.time_ms.max(now_ms));
         let clock_us = time_ms.saturating_mul(1000);
-        let watermark_ms = self.watermark.current();
+        let Levels { query_ms: watermark_ms, groups } = self.watermark.levels();
+        // In the first epoch both are the start value.
+        let late = self.watermark.late(last.map(Plan::levels).as_ref());
         Plan {
             epoch: number,
             sources,
             time_ms,
             write_time_us: last.map_or(clock_us, |it| clock_us.max(it.write_time_us.saturating_add(1))),
             watermark_ms,
-            // In the first epoch both are the start value.
-            late_watermark_ms: watermark_ms.map(|it| last.and_then(|last| last.watermark_ms).unwrap_or(it)),
+            late_watermark_ms: late.query_ms,
+            groups,
+            late_groups: late.groups,
             watermark_policy: self.watermark.policy(),
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),

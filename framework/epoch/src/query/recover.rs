@@ -16,7 +16,7 @@ use crate::sink_task::Sinks;
 use crate::snapshot::Snapshots;
 use crate::source_task::Sources;
 use crate::trigger::Turns;
-use crate::watermark::{Watermark, WatermarkPolicy};
+use crate::watermark::{Feeds, Levels, Watermark, WatermarkPolicy};
 
 impl Query {
     /// A query on a checkpoint; nothing runs yet.
@@ -27,6 +27,8 @@ impl Query {
         let QueryParts { name, sources, sinks, errors, program, settings, clock, digest, listeners } = parts;
         let faults = checkpoint.store.faults.clone();
         let sources = Sources::new(sources, settings.tasks)?;
+        let names: Vec<_> = sinks.iter().map(|it| it.name.clone()).collect();
+        let feeds = Feeds::new(program.watermarks(), &program.watermark_groups(), &names);
         let mut sinks = Sinks::new(sinks, errors, checkpoint.store.clone())?;
         sinks.owner = Some(checkpoint.ownership());
         sinks.generation = checkpoint.generation();
@@ -34,7 +36,7 @@ impl Query {
         Ok(Self {
             sources,
             sinks,
-            watermark: Watermark::new(settings.watermark_policy, program.watermarks(), 0),
+            watermark: Watermark::new(settings.watermark_policy, feeds),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
             turns: Turns::new(settings.trigger, settings.least_interval),
@@ -173,9 +175,8 @@ impl Query {
     async fn go_on_from(&mut self, record: Record) -> Result<()> {
         // The record alone is of the epoch when its state came from a snapshot.
         self.checkpoint.spark.complete(std::iter::once(&record)).await?;
-        let used = record.plan.watermark_ms.unwrap_or(0);
-        let next = record.manifest.next_watermark_ms.unwrap_or(0);
-        self.stand_at(record.plan.watermark_policy, used.max(next), Some(record.outcome()));
+        let levels = [record.plan.levels(), record.manifest.next_levels()];
+        self.stand_at(record.plan.watermark_policy, &levels, Some(record.outcome()));
         self.sources.stand_at_ends(&record.plan);
         self.note_changes(&record.plan);
         self.next = record.epoch() + 1;
@@ -186,8 +187,7 @@ impl Query {
     /// The newest epoch is pending: it runs by its logged plan. It is the first turn of the trigger, as in Spark; for
     /// `once` the only one.
     async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
-        let used = record.plan.watermark_ms.unwrap_or(0);
-        self.stand_at(record.plan.watermark_policy, used, record.commit.clone());
+        self.stand_at(record.plan.watermark_policy, &[record.plan.levels()], record.commit.clone());
         self.note_changes(&record.plan);
         self.next = record.epoch();
         self.sources.removed.clone_from(&record.plan.removed);
@@ -221,9 +221,9 @@ impl Query {
         Ok(progress)
     }
 
-    /// The watermark goes on at the query's value; what each node had reached is not known any more.
-    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, query_ms: i64, commit: Option<Commit>) {
-        self.watermark = Watermark::new(policy, self.program.watermarks(), query_ms);
+    /// The watermarks go on at the highest of these levels.
+    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, levels: &[Levels], commit: Option<Commit>) {
+        self.watermark = self.watermark.at(policy, levels);
         self.commit = commit;
     }
 

@@ -12,6 +12,7 @@ use super::overlay::Overlay;
 use crate::program::{OperatorDelta, OperatorSnapshot};
 use read::{Keys, chunks_through};
 
+mod absent;
 mod read;
 mod rows;
 #[cfg(test)]

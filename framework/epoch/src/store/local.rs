@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tidegate_api::{Error, ErrorKind, Result};
 
+use super::spare::{self, Spares};
 use super::{Marks, Meter};
 use crate::fault::{Faults, Point};
 
@@ -19,12 +20,13 @@ pub(super) struct LocalStore {
     /// Sets the temporary names of this store apart from those of another owner, who may be writing the same file.
     nonce: String,
     writes: AtomicU64,
+    spares: Spares,
 }
 
 impl LocalStore {
     pub(super) fn new(root: PathBuf, faults: Faults, meter: Arc<Meter>) -> Self {
         let nonce = format!("{:08x}", fastrand::u32(..));
-        Self { root, faults, meter, nonce, writes: AtomicU64::new(0) }
+        Self { root, faults, meter, nonce, writes: AtomicU64::new(0), spares: Spares::default() }
     }
 
     pub(super) fn read(&self, key: &str) -> Result<Option<Vec<u8>>> {
@@ -38,6 +40,7 @@ impl LocalStore {
 
     pub(super) fn write(&self, key: &str, parts: &[&[u8]], marks: &Marks) -> Result<()> {
         let (folder, temp, path) = self.places(key);
+        let temp = self.spares.take(&folder).unwrap_or(temp);
         let hit = |point: Option<Point>| point.map_or(Ok(()), |it| self.faults.hit(it, marks.epoch));
         let renamed = write_temp(&temp, parts).and_then(|file| {
             hit(marks.write)?;
@@ -52,7 +55,8 @@ impl LocalStore {
     }
 
     pub(super) fn write_unsynced(&self, key: &str, bytes: &[u8]) -> Result<()> {
-        let (_, temp, path) = self.places(key);
+        let (folder, temp, path) = self.places(key);
+        let temp = self.spares.take(&folder).unwrap_or(temp);
         let written = write_temp(&temp, &[bytes]);
         let renamed = written.and_then(|_| rename(&temp, &path));
         self.tidy(&temp, renamed)
@@ -145,7 +149,10 @@ impl LocalStore {
     }
 
     pub(super) fn remove(&self, key: &str) -> Result<()> {
-        let path = self.root.join(key);
+        let (_, temp, path) = self.places(key);
+        if self.spares.keep(key, &path, &temp) {
+            return Ok(());
+        }
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, e)),
             _ => Ok(()),
@@ -195,6 +202,14 @@ impl LocalStore {
     }
 }
 
+impl Drop for LocalStore {
+    fn drop(&mut self) {
+        if !self.faults.crashed() {
+            self.spares.clear();
+        }
+    }
+}
+
 /// What the disk said, and who must act on it.
 pub(crate) fn failed(what: &str, path: &Path, error: io::Error) -> Error {
     use io::ErrorKind as Io;
@@ -219,9 +234,5 @@ fn rename(temp: &Path, path: &Path) -> Result<()> {
 }
 
 fn write_temp(path: &Path, parts: &[&[u8]]) -> Result<File> {
-    let mut file = File::create(path).map_err(|e| failed("create", path, e))?;
-    for part in parts {
-        file.write_all(part).map_err(|e| failed("write", path, e))?;
-    }
-    Ok(file)
+    spare::write(path, parts).map_err(|e| failed("write", path, e))
 }

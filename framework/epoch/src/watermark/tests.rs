@@ -1,18 +1,43 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn nodes(delays: &[i64]) -> Vec<WatermarkNode> {
-    delays.iter().map(|it| WatermarkNode { id: "node".into(), delay_ms: *it }).collect()
+    let node = |(at, delay_ms): (usize, &i64)| WatermarkNode { id: format!("n{at}").into(), delay_ms: *delay_ms };
+    delays.iter().enumerate().map(node).collect()
+}
+
+/// Of a query with one sink.
+fn watermark(policy: WatermarkPolicy, delays: &[i64]) -> Watermark {
+    Watermark::new(policy, Feeds::new(nodes(delays), &[], &["sink".into()]))
+}
+
+/// Of a query whose sinks are fed by these nodes.
+fn grouped(policy: WatermarkPolicy, delays: &[i64], sinks: &[(&str, &[&str])]) -> Watermark {
+    let fed: Vec<BTreeSet<Arc<str>>> = sinks.iter().map(|it| it.1.iter().map(|it| (*it).into()).collect()).collect();
+    let names: Vec<Arc<str>> = sinks.iter().map(|it| it.0.into()).collect();
+    Watermark::new(policy, Feeds::new(nodes(delays), &fed, &names))
 }
 
 fn saw(max_ms: i64) -> EventTimes {
     EventTimes { count: 1, min_ms: max_ms, max_ms, sum_ms: max_ms.into() }
 }
 
+fn query_at(query_ms: i64) -> [Levels; 1] {
+    [Levels { query_ms: Some(query_ms), groups: Vec::new() }]
+}
+
+fn of_sinks(watermark: &Watermark, sinks: usize) -> Vec<Option<i64>> {
+    let seen = watermark.watermarks(&watermark.levels());
+    (0..sinks).map(|it| seen.of_sink(it)).collect()
+}
+
 const NOTHING: EventTimes = EventTimes { count: 0, min_ms: 0, max_ms: 0, sum_ms: 0 };
+const SINKS: [(&str, &[&str]); 4] = [("a", &["n0"]), ("b", &["n1"]), ("both", &["n1", "n0"]), ("none", &[])];
 
 #[test]
 fn it_only_rises() {
-    let start = Watermark::new(WatermarkPolicy::Min, nodes(&[10]), 0);
+    let start = watermark(WatermarkPolicy::Min, &[10]);
     let reached = start.after(&[saw(35)]);
     assert_eq!((start.current(), reached.current()), (Some(0), Some(25)));
     assert_eq!(reached.after(&[saw(20)]).current(), Some(25));
@@ -23,8 +48,8 @@ fn it_only_rises() {
 
 #[test]
 fn a_node_without_data_counts_as_1970() {
-    let min = Watermark::new(WatermarkPolicy::Min, nodes(&[10, 5]), 0);
-    let max = Watermark::new(WatermarkPolicy::Max, nodes(&[10, 5]), 0);
+    let min = watermark(WatermarkPolicy::Min, &[10, 5]);
+    let max = watermark(WatermarkPolicy::Max, &[10, 5]);
     assert_eq!(min.after(&[saw(100), NOTHING]).current(), Some(0));
     assert_eq!(max.after(&[saw(100), NOTHING]).current(), Some(90));
     let both = min.after(&[saw(100), NOTHING]).after(&[NOTHING, saw(50)]);
@@ -34,7 +59,7 @@ fn a_node_without_data_counts_as_1970() {
 
 #[test]
 fn a_restart_keeps_the_querys_value_alone() {
-    let restarted = Watermark::new(WatermarkPolicy::Min, nodes(&[10, 5]), 45);
+    let restarted = watermark(WatermarkPolicy::Min, &[10, 5]).at(WatermarkPolicy::Min, &query_at(45));
     assert_eq!(restarted.current(), Some(45));
     assert_eq!(restarted.after(&[saw(200), NOTHING]).current(), Some(45));
     assert_eq!(restarted.after(&[saw(200), saw(100)]).current(), Some(95));
@@ -42,8 +67,82 @@ fn a_restart_keeps_the_querys_value_alone() {
 
 #[test]
 fn without_nodes_there_is_none() {
-    let none = Watermark::new(WatermarkPolicy::Min, Vec::new(), 0);
-    assert_eq!(none.after(&[]).current(), None);
+    let none = watermark(WatermarkPolicy::Min, &[]);
+    let none = none.after(&[]).at(WatermarkPolicy::Min, &query_at(5));
+    assert_eq!((none.current(), of_sinks(&none, 1)), (None, [None].into()));
+    assert!(!none.is_behind(7));
+}
+
+#[test]
+fn each_group_goes_by_its_own_nodes() {
+    for (policy, both) in [(WatermarkPolicy::Min, 45), (WatermarkPolicy::Max, 90)] {
+        let start = grouped(policy, &[10, 5], &SINKS);
+        let first = start.after(&[saw(100), NOTHING]);
+        let alone = if policy == WatermarkPolicy::Min { 0 } else { 90 };
+        assert_eq!(of_sinks(&first, 4), [Some(90), Some(0), Some(alone), None]);
+        assert!(first.rises(&start.levels(), &first.levels()), "though the query's may stand");
+        let second = first.after(&[NOTHING, saw(50)]);
+        assert_eq!((second.current(), of_sinks(&second, 4)), (Some(both), vec![Some(90), Some(45), Some(both), None]));
+        let late = second.watermarks(&second.late(Some(&first.levels())));
+        assert_eq!(
+            (late.of_sink(0), late.of_sink(1)),
+            (Some(90), Some(0)),
+            "late is what the epoch before evicted with"
+        );
+        assert!(second.is_behind(91) && !second.is_behind(45));
+    }
+}
+
+#[test]
+fn values_of_groups_are_told_only_if_there_are_several() {
+    let one = [("a", &["n0"][..]), ("b", &["n0"][..]), ("none", &[])];
+    assert_eq!(grouped(WatermarkPolicy::Min, &[10], &one).after(&[saw(35)]).levels().groups, []);
+    let two = grouped(WatermarkPolicy::Min, &[10, 5], &SINKS).after(&[saw(35), saw(25)]);
+    let json = serde_json::to_string(&two.levels().groups).unwrap();
+    let expected =
+        r#"[{"nodes":["n0"],"sinks":["a"],"watermark_ms":25},{"nodes":["n1"],"sinks":["b"],"watermark_ms":20},"#;
+    assert_eq!(json, expected.to_owned() + r#"{"nodes":["n0","n1"],"sinks":["both"],"watermark_ms":20}]"#);
+    // A node that feeds nobody counts for the query, not for the sink.
+    let part = grouped(WatermarkPolicy::Min, &[10, 5], &[("a", &["n0"])]).after(&[saw(35), NOTHING]);
+    assert_eq!((part.current(), of_sinks(&part, 1), part.levels().groups.len()), (Some(0), vec![Some(25)], 1));
+}
+
+#[test]
+fn a_restart_keeps_each_groups_value() {
+    let before = grouped(WatermarkPolicy::Min, &[10, 5], &SINKS).after(&[saw(100), saw(50)]);
+    let levels = before.levels();
+    let again = before.at(WatermarkPolicy::Min, std::slice::from_ref(&levels));
+    assert_eq!(again.levels(), levels);
+    assert_eq!(again.after(&[NOTHING, saw(500)]).levels().groups[2].watermark_ms, 45, "n0 counts as 1970 again");
+    // What stood at one value for all goes on there in each group.
+    assert_eq!(of_sinks(&before.at(WatermarkPolicy::Min, &query_at(70)), 4), [Some(70), Some(70), Some(70), None]);
+}
+
+#[test]
+fn a_changed_query_takes_no_sink_back() {
+    let before = grouped(WatermarkPolicy::Min, &[10, 5, 0], &SINKS).after(&[saw(100), saw(50), saw(30)]);
+    let levels = [before.levels()];
+    let changed = |sinks: &[(&str, &[&str])]| {
+        let changed = grouped(WatermarkPolicy::Min, &[10, 5, 0], sinks).at(WatermarkPolicy::Min, &levels);
+        of_sinks(&changed, sinks.len())
+    };
+    assert_eq!(changed(&[("a", &["n0", "n2"]), ("b", &["n1"])]), [Some(90), Some(45)], "other nodes feed a now");
+    assert_eq!(changed(&[("new", &["n0"]), ("other", &["n2"])]), [Some(90), Some(30)], "of a known and a new group");
+    let alone = grouped(WatermarkPolicy::Min, &[10], &[("a", &["n0"])]).at(WatermarkPolicy::Min, &levels);
+    assert_eq!((alone.current(), alone.levels().groups), (Some(90), Vec::new()), "of one group it is the query's");
+    assert_eq!(alone.late(Some(&levels[0])).query_ms, Some(90));
+}
+
+#[test]
+fn raising_leaves_none_behind() {
+    let mut it = grouped(WatermarkPolicy::Min, &[10, 5], &SINKS).after(&[saw(100), saw(50)]);
+    let mut other = it.levels();
+    other.groups[1].watermark_ms = 70;
+    assert!(it.rises(&it.levels(), &other) && !it.rises(&other, &it.levels()));
+    it.raise_to(&other);
+    assert_eq!((it.current(), of_sinks(&it, 3)), (Some(45), vec![Some(90), Some(70), Some(45)]));
+    it.raise_to(&it.all_at(1000));
+    assert_eq!((it.current(), of_sinks(&it, 4)), (Some(1000), vec![Some(1000), Some(1000), Some(1000), None]));
 }
 
 #[test]

@@ -9,36 +9,24 @@ use super::string::Text;
 const REMEMBERED_MEMBERS: usize = 128;
 const REMEMBERED_BYTES: usize = 128;
 
-/// What a name stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    /// This field.
-    Exact(usize),
-    /// This field, written in another case.
-    Alike(usize),
-    /// None of them.
-    Unknown,
-}
-
 /// The names of a struct's fields.
 pub(super) struct Names {
-    names: Vec<Vec<u8>>,
-    exact: HashMap<Vec<u8>, usize>,
-    /// The names of the last documents, in their order: a stream's documents mostly look alike.
-    seen: Vec<(Vec<u8>, Found)>,
+    fields: HashMap<Vec<u8>, usize>,
+    /// The names of the last documents, in their order and with their quotes, and their fields: a stream's documents
+    /// mostly look alike.
+    seen: Vec<(Vec<u8>, Option<usize>)>,
 }
 
 impl Names {
     pub(super) fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let names: Vec<Vec<u8>> = names.map(|it| it.as_bytes().to_vec()).collect();
-        let exact = names.iter().enumerate().map(|(index, it)| (it.clone(), index)).collect();
-        Self { names, exact, seen: Vec::new() }
+        let fields = names.enumerate().map(|(index, it)| (it.as_bytes().to_vec(), index)).collect();
+        Self { fields, seen: Vec::new() }
     }
 
     /// Reads a member's name and its colon and finds its field; `place` is the number of names read in this document,
     /// give or take.
     #[inline]
-    pub(super) fn read(&mut self, scanner: &mut Scanner<'_>, place: &mut usize) -> Scan<Found> {
+    pub(super) fn read(&mut self, scanner: &mut Scanner<'_>, place: &mut usize) -> Scan<Option<usize>> {
         // One step further covers a member that this document has not got.
         for step in 0..2 {
             if let Some((seen, found)) = self.seen.get(*place + step)
@@ -54,33 +42,25 @@ impl Names {
     }
 
     #[cold]
-    fn search(&mut self, name: Text<'_>, place: &mut usize) -> Found {
-        let found = self.look_up(&name.bytes());
+    fn search(&mut self, name: Text<'_>, place: &mut usize) -> Option<usize> {
+        let found = self.fields.get(name.bytes().as_ref()).copied();
         // A name in single quotes may hold a double one, which would end a guess too late.
         let plain = !name.escaped && !name.raw.contains(&b'"');
         if plain && *place < REMEMBERED_MEMBERS && name.raw.len() <= REMEMBERED_BYTES {
-            match self.seen.get_mut(*place) {
-                Some((seen, known)) => {
-                    seen.clear();
-                    seen.extend_from_slice(name.raw);
-                    *known = found;
-                }
-                None => self.seen.push((name.raw.to_vec(), found)),
+            let at = (*place).min(self.seen.len());
+            if at == self.seen.len() {
+                self.seen.push((Vec::new(), None));
+            }
+            if let Some((seen, known)) = self.seen.get_mut(at) {
+                seen.clear();
+                seen.push(b'"');
+                seen.extend_from_slice(name.raw);
+                seen.push(b'"');
+                *known = found;
             }
         }
         *place += 1;
         found
-    }
-
-    fn look_up(&self, name: &[u8]) -> Found {
-        if let Some(index) = self.exact.get(name) {
-            return Found::Exact(*index);
-        }
-        let mut alike = self.names.iter().enumerate().filter(|it| it.1.eq_ignore_ascii_case(name));
-        match (alike.next(), alike.next()) {
-            (Some((index, _)), None) => Found::Alike(index),
-            _ => Found::Unknown,
-        }
     }
 }
 
@@ -88,7 +68,7 @@ impl Names {
 mod tests {
     use super::*;
 
-    fn find_all(names: &mut Names, document: &[&str]) -> Vec<Found> {
+    fn find_all(names: &mut Names, document: &[&str]) -> Vec<Option<usize>> {
         let mut place = 0;
         let read = |name: &&str| {
             let text = format!("\"{name}\" : ");
@@ -103,38 +83,35 @@ mod tests {
     #[test]
     fn names_are_found_in_any_order_and_again() {
         let mut names = Names::new(["a", "b", "c"].into_iter());
-        let (a, b, c) = (Found::Exact(0), Found::Exact(1), Found::Exact(2));
+        let (a, b, c) = (Some(0), Some(1), Some(2));
         for _ in 0..2 {
-            assert_eq!(find_all(&mut names, &["a", "x", "b", "c"]), [a, Found::Unknown, b, c]);
+            assert_eq!(find_all(&mut names, &["a", "x", "b", "c"]), [a, None, b, c]);
             assert_eq!(find_all(&mut names, &["c", "b", "a"]), [c, b, a]);
             assert_eq!(find_all(&mut names, &["a", "c"]), [a, c]);
-            assert_eq!(find_all(&mut names, &["a", "a", "x", "x", "c"]), [a, a, Found::Unknown, Found::Unknown, c]);
+            assert_eq!(find_all(&mut names, &["a", "a", "x", "x", "c"]), [a, a, None, None, c]);
         }
     }
 
     #[test]
-    fn another_case_is_alike_if_it_is_alone() {
+    fn another_case_is_another_name() {
         let mut names = Names::new(["userId", "page", "PAGE"].into_iter());
         let found = find_all(&mut names, &["userid", "userId", "Page", "page", "PAGE"]);
-        assert_eq!(found, [Found::Alike(0), Found::Exact(0), Found::Unknown, Found::Exact(1), Found::Exact(2)]);
+        assert_eq!(found, [None, Some(0), None, Some(1), Some(2)]);
     }
 
     #[test]
     fn an_escaped_name_is_the_name_it_stands_for() {
         let mut names = Names::new(["a"].into_iter());
-        assert_eq!(
-            find_all(&mut names, &[r"\u0061", "a", r"\\u0061"]),
-            [Found::Exact(0), Found::Exact(0), Found::Unknown]
-        );
+        assert_eq!(find_all(&mut names, &[r"\u0061", "a", r"\\u0061"]), [Some(0), Some(0), None]);
     }
 
     #[test]
     fn a_guess_takes_whole_names_only() {
         let mut names = Names::new(["ab", "a"].into_iter());
-        assert_eq!(find_all(&mut names, &["ab"]), [Found::Exact(0)]);
-        assert_eq!(find_all(&mut names, &["a"]), [Found::Exact(1)]);
-        assert_eq!(find_all(&mut names, &["ab"]), [Found::Exact(0)]);
-        assert_eq!(find_all(&mut names, &["abc"]), [Found::Unknown]);
+        assert_eq!(find_all(&mut names, &["ab"]), [Some(0)]);
+        assert_eq!(find_all(&mut names, &["a"]), [Some(1)]);
+        assert_eq!(find_all(&mut names, &["ab"]), [Some(0)]);
+        assert_eq!(find_all(&mut names, &["abc"]), [None]);
         for text in ["\"abc", "\"abc'", "'abc\":", "\"abc\" 1", "\"abc\""] {
             assert!(names.read(&mut Scanner::new(text.as_bytes()), &mut 0).is_err(), "{text}");
         }
@@ -143,8 +120,17 @@ mod tests {
     #[test]
     fn a_name_with_a_quote_in_it_is_not_guessed() {
         let mut names = Names::new(["a"].into_iter());
-        assert_eq!(names.read(&mut Scanner::new(b"'a\"b':"), &mut 0), Ok(Found::Unknown));
+        assert_eq!(names.read(&mut Scanner::new(b"'a\"b':"), &mut 0), Ok(None));
         assert!(names.read(&mut Scanner::new(b"\"a\"b\":"), &mut 0).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_not_remembered_leaves_no_gap() {
+        let mut names = Names::new(["a", "b"].into_iter());
+        for _ in 0..3 {
+            assert_eq!(find_all(&mut names, &[r"\u0061", "b", "x", "a"]), [Some(0), Some(1), None, Some(0)]);
+            assert_eq!(find_all(&mut names, &["b", "a"]), [Some(1), Some(0)]);
+        }
     }
 
     #[test]
@@ -153,7 +139,7 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let mut names = Names::new(many.iter().copied());
         for _ in 0..2 {
-            let expected: Vec<Found> = (0..300).map(Found::Exact).collect();
+            let expected: Vec<Option<usize>> = (0..300).map(Some).collect();
             assert_eq!(find_all(&mut names, &many), expected);
         }
     }

@@ -9,7 +9,7 @@ use tidegate_api::{Error, Result};
 
 use super::bytes::Bytes;
 use super::column::{Column, Fit, unsupported};
-use super::names::{Found, Names};
+use super::names::Names;
 use super::scanner::{Malformed, Scan, Scanner};
 
 /// The ends of lists in the column of their items.
@@ -182,7 +182,7 @@ impl StructValues {
         self.columns.iter_mut().for_each(|it| it.reserve(rows));
     }
 
-    /// Reads an object as value `row`: names that are not fields are skipped, the last of equal names counts.
+    /// Reads an object as value `row`: names that are not fields are skipped, the last of equal names counts if it fits.
     pub(super) fn read(&mut self, row: usize, scanner: &mut Scanner<'_>, first: u8) -> Scan<Fit> {
         if first != b'{' {
             scanner.skip_value()?;
@@ -209,25 +209,13 @@ impl StructValues {
     }
 
     #[inline]
-    fn read_member(&mut self, found: Found, row: usize, scanner: &mut Scanner<'_>) -> Scan<Fit> {
-        let (index, exact) = match found {
-            Found::Exact(index) => (index, true),
-            Found::Alike(index) => (index, false),
-            Found::Unknown => {
-                scanner.skip_value()?;
-                return Ok(Fit::Whole);
-            }
+    fn read_member(&mut self, found: Option<usize>, row: usize, scanner: &mut Scanner<'_>) -> Scan<Fit> {
+        let Some(index) = found else {
+            scanner.skip_value()?;
+            return Ok(Fit::Whole);
         };
         let column = self.columns.get_mut(index).ok_or(Malformed)?;
-        if column.len() > row {
-            // A name that differs in case must not displace the one that is spelt right.
-            if !exact {
-                scanner.skip_value()?;
-                return Ok(Fit::Whole);
-            }
-            column.truncate(row);
-        }
-        let fit = column.read(scanner)?;
+        let fit = if column.len() > row { read_again(column, row, scanner)? } else { column.read(scanner)? };
         if fit != Fit::Whole {
             self.misfit = (index, fit);
         }
@@ -264,6 +252,21 @@ impl StructValues {
     pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>> {
         self.columns.iter_mut().map(Column::finish).collect()
     }
+}
+
+/// Reads one more value for `row`: it takes the place of the one that is there, unless it does not fit at all.
+#[cold]
+fn read_again(column: &mut Column, row: usize, scanner: &mut Scanner<'_>) -> Scan<Fit> {
+    let start = scanner.clone();
+    let fit = column.read(scanner)?;
+    column.truncate(row + 1);
+    if fit != Fit::Wrong {
+        // A column gives back its last value only: the new one is read once more, into the place of the old one.
+        column.truncate(row);
+        *scanner = start;
+        column.read(scanner)?;
+    }
+    Ok(fit)
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -14,6 +14,7 @@ pub(super) struct Malformed;
 
 pub(super) type Scan<T> = Result<T, Malformed>;
 
+#[derive(Clone)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -101,14 +102,12 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    /// Takes a name without its colon if it is this one, which has neither escapes nor quotes in it.
+    /// Takes a name without its colon if it is this one, given in its quotes and without escapes or quotes in it.
     #[inline]
     pub(super) fn known_name(&mut self, expected: &[u8]) -> bool {
-        let rest = self.bytes.get(self.position..).unwrap_or_default();
-        let found =
-            rest.strip_prefix(b"\"").and_then(|it| it.strip_prefix(expected)).is_some_and(|it| it.starts_with(b"\""));
+        let found = self.bytes.get(self.position..).is_some_and(|it| it.starts_with(expected));
         if found {
-            self.position += expected.len() + 2;
+            self.position += expected.len();
         }
         found
     }

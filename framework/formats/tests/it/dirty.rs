@@ -36,7 +36,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 /// Takes, replaces or puts in a few bytes.
-fn mutate(mut bytes: Vec<u8>, changes: &[(u8, usize, usize)]) -> Vec<u8> {
+pub(crate) fn mutate(mut bytes: Vec<u8>, changes: &[(u8, usize, usize)]) -> Vec<u8> {
     for (what, at, byte) in changes {
         let at = at % (bytes.len() + 1);
         let byte = ALPHABET[byte % ALPHABET.len()];
@@ -50,7 +50,7 @@ fn mutate(mut bytes: Vec<u8>, changes: &[(u8, usize, usize)]) -> Vec<u8> {
     bytes
 }
 
-fn changes(most: usize) -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
+pub(crate) fn changes(most: usize) -> impl Strategy<Value = Vec<(u8, usize, usize)>> {
     prop::collection::vec((any::<u8>(), any::<usize>(), any::<usize>()), 0..=most)
 }
 

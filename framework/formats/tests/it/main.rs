@@ -8,3 +8,5 @@ mod dirty;
 mod support;
 #[cfg(test)]
 mod times;
+#[cfg(test)]
+mod values;

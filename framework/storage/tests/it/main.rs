@@ -1,10 +1,16 @@
 //! Locations: paths, URLs, settings.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::net::TcpListener;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use tidegate_api::ErrorKind;
 use tidegate_storage::{Location, StoreOptions};
+use tokio::runtime::Builder;
 
 fn open(text: &str, options: &[(&str, &str)]) -> tidegate_api::Result<Location> {
     let options: StoreOptions = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -51,6 +57,28 @@ async fn a_local_folder_is_a_store_too() {
     let location = Location::open(folder.path().to_str().unwrap(), &BTreeMap::new(), Path::new("/")).unwrap();
     location.store().put(&location.path("a/b"), "text".into()).await.unwrap();
     assert_eq!(std::fs::read(folder.path().join("a/b")).unwrap(), b"text");
+}
+
+#[test]
+fn a_request_does_not_wait_for_the_thread_that_asks() {
+    let io = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    tidegate_storage::run_requests_on(io.handle().clone());
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", server.local_addr().unwrap());
+    let keys = [("aws_access_key_id", "me"), ("aws_secret_access_key", "it"), ("aws_region", "eu-1")];
+    let place = [("endpoint", endpoint.as_str()), ("allow_http", "true")];
+    let bucket = open("s3://bucket/a", &[&keys[..], &place].concat()).unwrap();
+    let (arrived, request) = channel();
+    let serving = std::thread::spawn(move || arrived.send(server.accept().and_then(|mut it| it.0.read(&mut [0]))));
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        use object_store_of::*;
+        let path = bucket.path("b");
+        let mut get = pin!(bucket.store().get(&path));
+        assert!(futures::poll!(&mut get).is_pending());
+        // From here on this thread computes, and does not come back to its runtime.
+        assert_eq!(request.recv_timeout(Duration::from_secs(10)).unwrap().unwrap(), 1);
+    });
+    serving.join().unwrap().unwrap();
 }
 
 mod object_store_of {

@@ -13,7 +13,7 @@ use crate::crash::{CrashSetup, Fault, Place, ProgramKind, SinkUnder};
 use crate::memory::MemoryKind;
 use crate::store::FlakyPlan;
 
-/// The programs that a seed draws from; `Letters` is drawn beside them.
+/// The programs that a seed draws from; `Letters` and `Groups` are drawn beside them.
 const DRAWN: [ProgramKind; 5] =
     [ProgramKind::Stateless, ProgramKind::Aggregate, ProgramKind::Join, ProgramKind::Volatile, ProgramKind::Changed];
 
@@ -36,7 +36,12 @@ impl Draw {
         // By itself, so that older seeds stand for what they always stood for.
         let mut letters = Rng::with_seed(!seed);
         let rejects = drawn == ProgramKind::Stateless && letters.bool();
-        let program = if rejects { ProgramKind::Letters } else { drawn };
+        let grouped = drawn == ProgramKind::Join && Rng::with_seed(seed.rotate_left(32)).bool();
+        let program = match (rejects, grouped) {
+            (true, _) => ProgramKind::Letters,
+            (_, true) => ProgramKind::Groups,
+            _ => drawn,
+        };
         let sinks = sinks(&mut random);
         let place = match random.u32(..20) {
             0..9 => Place::Memory,
@@ -53,7 +58,7 @@ impl Draw {
         };
         let rows = random.bool().then(|| random.u64(2..8));
         Self {
-            script: script(&mut random, if program == ProgramKind::Join { 2 } else { 1 }),
+            script: script(&mut random, program.sources()),
             shots: shots(&mut random, rejects.then_some(&mut letters)),
             limit: ReadLimit { max_rows: rows, ..ReadLimit::NONE },
             retain: random.u64(1..5),

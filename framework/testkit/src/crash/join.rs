@@ -10,7 +10,9 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use async_trait::async_trait;
 use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
-use tidegate_epoch::{EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode};
+use tidegate_epoch::{
+    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
+};
 
 use super::program::{DELAY_MS, Probe, SIZE_MS, Seen, show};
 use super::script::{OutputRow, batch, output};
@@ -99,7 +101,7 @@ impl Program for JoinProgram {
             seen.all.into_iter().for_each(|key| *rows.entry(key).or_default() += 1);
             came.push(rows);
         }
-        let (late_ms, evict_ms) = (input.late_watermark_ms.unwrap_or(0), input.epoch.watermark_ms.unwrap_or(0));
+        let (late_ms, evict_ms) = (input.late.query_ms().unwrap_or(0), input.evict.query_ms().unwrap_or(0));
         let rows = self.join(&came, &input.epoch, late_ms, evict_ms)?;
         for sink in (0..self.sinks).filter(|_| !rows.is_empty()) {
             outputs.write(sink, output(&rows, sink)?).await?;
@@ -141,8 +143,8 @@ impl Program for JoinProgram {
         self.sides.iter().map(KeyedState::snapshot).collect()
     }
 
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
-        next_ms > used_ms
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
+        next.query_ms() > used.query_ms()
     }
 }
 

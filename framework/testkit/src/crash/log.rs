@@ -22,6 +22,8 @@ pub(crate) struct Entry {
     pub(crate) watermark_ms: i64,
     /// The watermark after it.
     pub(crate) next_ms: i64,
+    /// Those that groups of sinks used, late ones, and those after it, by the nodes that feed them.
+    pub(crate) groups: Vec<(String, i64)>,
 }
 
 /// A record: one attempt at an epoch.
@@ -113,9 +115,24 @@ fn unstaged(bytes: &[u8]) -> Option<Vec<u8>> {
     let sections = sections(bytes)?;
     let mut header: Value = serde_json::from_slice(sections.first()?).ok()?;
     header["manifest"]["staged"] = Value::Array(Vec::new());
-    let header = serde_json::to_vec(&header).ok()?;
-    let mut text = [bytes.get(..8)?, &2_u32.to_le_bytes(), &2_u32.to_le_bytes()].concat();
-    for section in [&header[..], sections.get(1)?] {
+    written(bytes, &header, sections.get(1..2)?)
+}
+
+/// The same record, as if all sinks went by the query's watermark.
+fn ungrouped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let sections = sections(bytes)?;
+    let mut header: Value = serde_json::from_slice(sections.first()?).ok()?;
+    header["plan"].as_object_mut()?.retain(|key, _| !key.ends_with("groups"));
+    header["manifest"].as_object_mut()?.remove("next_groups");
+    written(bytes, &header, sections.get(1..)?)
+}
+
+/// A record like `bytes`, of another header and these sections behind it.
+fn written(bytes: &[u8], header: &Value, sections: &[&[u8]]) -> Option<Vec<u8>> {
+    let header = serde_json::to_vec(header).ok()?;
+    let count = u32::try_from(sections.len() + 1).ok()?;
+    let mut text = [bytes.get(..8)?, &2_u32.to_le_bytes(), &count.to_le_bytes()].concat();
+    for section in std::iter::once(&header[..]).chain(sections.iter().copied()) {
         let length = (section.len() as u64).to_le_bytes();
         let mut crc = crc32fast::Hasher::new();
         crc.update(&length);
@@ -138,6 +155,12 @@ fn record(json: &Value) -> Option<Record> {
         write_time_us: plan["write_time_us"].as_i64()?,
         watermark_ms: plan["watermark_ms"].as_i64().unwrap_or(0),
         next_ms: json["manifest"]["next_watermark_ms"].as_i64().unwrap_or(0),
+        groups: [&plan["groups"], &plan["late_groups"], &json["manifest"]["next_groups"]]
+            .into_iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .filter_map(|it| Some((it["nodes"].to_string(), it["watermark_ms"].as_i64()?)))
+            .collect(),
     };
     let before = match commit {
         Value::Null => None,
@@ -255,9 +278,18 @@ impl Files {
 
     /// Takes what is staged out of all records.
     pub(crate) async fn forget_staged(&self) -> Result<()> {
+        self.rewrite(unstaged).await
+    }
+
+    /// Takes the watermarks of groups out of all records.
+    pub(crate) async fn forget_groups(&self) -> Result<()> {
+        self.rewrite(ungrouped).await
+    }
+
+    async fn rewrite(&self, change: fn(&[u8]) -> Option<Vec<u8>>) -> Result<()> {
         for name in self.list("state/wal").await?.into_iter().filter(|it| parse_name(it).is_some()) {
             let key = format!("state/wal/{name}");
-            if let Some(text) = self.get(&key).await?.and_then(|it| unstaged(&it)) {
+            if let Some(text) = self.get(&key).await?.and_then(|it| change(&it)) {
                 self.put(&key, text).await?;
             }
         }

@@ -53,11 +53,13 @@ pub enum Mistake {
     PendingByAnotherQuery,
     /// A query that has gone back uses its numbers again.
     NumberReused,
+    /// After a restart all groups of sinks begin with the query's watermark.
+    GroupsForgotten,
 }
 
 impl Mistake {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CommitLogFirst,
         Self::StateInPlace,
         Self::OverlayNotDiscarded,
@@ -75,6 +77,7 @@ impl Mistake {
         Self::ShownNotTold,
         Self::PendingByAnotherQuery,
         Self::NumberReused,
+        Self::GroupsForgotten,
     ];
 }
 
@@ -144,6 +147,7 @@ pub(super) async fn before_restart(mistake: Option<Mistake>, files: &Files) -> R
     match mistake {
         Some(Mistake::PlanNotLogged) => files.forget_pending().await,
         Some(Mistake::StageIgnored | Mistake::PendingByAnotherQuery) => files.forget_staged().await,
+        Some(Mistake::GroupsForgotten) => files.forget_groups().await,
         Some(Mistake::LettersLost) => letters::forget(files).await,
         _ => Ok(()),
     }

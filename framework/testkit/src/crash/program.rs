@@ -13,10 +13,11 @@ use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
-    SourceInput, WatermarkNode,
+    SourceInput, WatermarkNode, Watermarks,
 };
 
 use super::ProgramKind;
+use super::groups::GroupsProgram;
 use super::join::JoinProgram;
 use super::mistake::{Mistake, Planted};
 use super::script::{OutputRow, batch, output};
@@ -46,14 +47,15 @@ pub(super) fn program(
     probe: Probe,
     planted: Planted,
 ) -> Result<Box<dyn Program>> {
-    if kind == ProgramKind::Join {
-        return Ok(Box::new(JoinProgram::new(sinks, probe)?));
-    }
-    Ok(Box::new(CountProgram { kind, sinks, life, state: KeyedState::new(layout())?, probe, planted }))
+    Ok(match kind {
+        ProgramKind::Join => Box::new(JoinProgram::new(sinks, probe)?),
+        ProgramKind::Groups => Box::new(GroupsProgram::new(sinks, probe)?),
+        _ => Box::new(CountProgram { kind, sinks, life, state: KeyedState::new(layout("count"))?, probe, planted }),
+    })
 }
 
 /// A group: window start in milliseconds, word.
-type Group = (i64, String);
+pub(super) type Group = (i64, String);
 
 impl CountProgram {
     fn aggregates(&self) -> bool {
@@ -69,9 +71,26 @@ impl CountProgram {
         }
     }
 
+    fn show(&self) {
+        show(&self.probe, lines(&self.state));
+    }
+}
+
+/// Groups as they came, or are in the state.
+pub(super) type Groups = BTreeMap<Group, i64>;
+
+/// An epoch's part in a state: what drops late rows and what evicts, and who writes.
+pub(super) struct Counting<'a> {
+    pub(super) epoch: &'a Epoch,
+    pub(super) late_ms: i64,
+    pub(super) evict_ms: i64,
+    pub(super) mark: i64,
+}
+
+impl Counting<'_> {
     /// Merges what came into the state, and takes out what is over.
-    fn aggregate(&mut self, seen: &Seen, epoch: &Epoch, late_ms: i64, evict_ms: i64) -> Result<Vec<OutputRow>> {
-        let mark = self.mark(epoch);
+    pub(super) fn count(self, state: &mut KeyedState, came: Groups) -> Result<Vec<OutputRow>> {
+        let Self { epoch, late_ms, evict_ms, mark } = self;
         let row = |kind: &str, group: &Group, n: i64, mark: i64, before: i64| OutputRow {
             epoch: epoch.number as i64,
             kind: kind.to_owned(),
@@ -81,31 +100,30 @@ impl CountProgram {
             mark,
             before,
         };
-        let (late, mut groups): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            seen.groups.clone().into_iter().partition(|((start, _), _)| start + SIZE_MS <= late_ms);
+        let (late, mut groups): (Groups, Groups) =
+            came.into_iter().partition(|((start, _), _)| start + SIZE_MS <= late_ms);
         let partial: Vec<_> = groups.iter().map(|(group, n)| (group.clone(), *n, 0)).collect();
         let mut before = BTreeMap::new();
-        for (group, n, mark) in groups_of(&self.state.matching(&state_rows(&partial)?)?) {
+        for (group, n, mark) in groups_of(&state.matching(&state_rows(&partial)?)?) {
             before.insert(group.clone(), mark);
             *groups.entry(group).or_default() += n;
         }
         let merged: Vec<_> = groups.iter().map(|(group, n)| (group.clone(), *n, mark)).collect();
-        self.state.put(state_rows(&merged)?)?;
-        let closed = groups_of(&self.state.evict_through(evict_ms.saturating_mul(1000))?);
+        state.put(state_rows(&merged)?)?;
+        let closed = groups_of(&state.evict_through(evict_ms.saturating_mul(1000))?);
         let changed =
             merged.iter().map(|(group, n, mark)| row("changed", group, *n, *mark, *before.get(group).unwrap_or(&-1)));
         let closed = closed.iter().map(|(group, n, mark)| row("closed", group, *n, *mark, -1));
         let late = late.iter().map(|(group, n)| row("late", group, *n, 0, -1));
         Ok(changed.chain(closed).chain(late).collect())
     }
+}
 
-    fn show(&self) {
-        let mut lines: Vec<String> = Vec::new();
-        for rows in self.state.all().unwrap_or_default() {
-            lines.extend(groups_of(&rows).iter().map(|((start, word), n, mark)| format!("{start} {word} {n} {mark}")));
-        }
-        show(&self.probe, lines);
-    }
+/// A line a group.
+pub(super) fn lines(state: &KeyedState) -> Vec<String> {
+    let all = state.all().unwrap_or_default();
+    let line = |((start, word), n, mark): (Group, i64, i64)| format!("{start} {word} {n} {mark}");
+    all.iter().flat_map(groups_of).map(line).collect()
 }
 
 #[async_trait]
@@ -120,11 +138,14 @@ impl Program for CountProgram {
         for source in input.sources {
             seen.read(source).await?;
         }
-        let given = (input.late_watermark_ms.unwrap_or(0), epoch.watermark_ms.unwrap_or(0));
+        let given = (input.late.query_ms().unwrap_or(0), input.evict.query_ms().unwrap_or(0));
         let (late_ms, evict_ms) = self.planted.watermarks(given, &seen.times, DELAY_MS);
         let rows = match self.kind {
             ProgramKind::Stateless | ProgramKind::Letters => seen.rows(&epoch),
-            _ => self.aggregate(&seen, &epoch, late_ms, evict_ms)?,
+            _ => {
+                let counting = Counting { epoch: &epoch, late_ms, evict_ms, mark: self.mark(&epoch) };
+                counting.count(&mut self.state, seen.groups.clone())?
+            }
         };
         if !rows.is_empty() {
             for sink in 0..self.sinks {
@@ -167,7 +188,7 @@ impl Program for CountProgram {
     }
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
-        self.state = KeyedState::new(layout())?;
+        self.state = KeyedState::new(layout("count"))?;
         snapshot.iter().try_for_each(|it| self.state.load(it))?;
         deltas.iter().flatten().try_for_each(|it| self.state.apply(it))?;
         self.show();
@@ -178,8 +199,8 @@ impl Program for CountProgram {
         if self.aggregates() { Ok(vec![self.state.snapshot()?]) } else { Ok(Vec::new()) }
     }
 
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
-        self.aggregates() && next_ms > used_ms
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
+        self.aggregates() && next.query_ms() > used.query_ms()
     }
 }
 
@@ -188,7 +209,7 @@ impl Program for CountProgram {
 pub(super) struct Seen {
     pub(super) times: EventTimes,
     /// Rows a group; of a stateless program each row is one.
-    groups: BTreeMap<Group, i64>,
+    pub(super) groups: Groups,
     /// Each row: its time in milliseconds, and its word.
     pub(super) all: Vec<(i64, String)>,
 }
@@ -237,11 +258,11 @@ pub(super) fn show(probe: &Probe, mut lines: Vec<String>) {
     *probe.lock().unwrap_or_else(PoisonError::into_inner) = lines;
 }
 
-fn layout() -> StateLayout {
+pub(super) fn layout(operator: &str) -> StateLayout {
     let end = Field::new("end", DataType::Timestamp(TimeUnit::Microsecond, None), false);
     let (number, text) = (|it: &str| Field::new(it, DataType::Int64, false), Field::new("word", DataType::Utf8, false));
     StateLayout {
-        operator: "count".into(),
+        operator: operator.into(),
         layout: "end,word,n,mark".into(),
         schema: Arc::new(Schema::new(vec![end, text, number("n"), number("mark")])),
         key_columns: vec![0, 1],
@@ -258,7 +279,7 @@ fn state_rows(groups: &[(Group, i64, i64)]) -> Result<RecordBatch> {
         Arc::new(Int64Array::from_iter_values(groups.iter().map(|it| it.1))),
         Arc::new(Int64Array::from_iter_values(groups.iter().map(|it| it.2))),
     ];
-    batch(layout().schema, columns)
+    batch(layout("count").schema, columns)
 }
 
 fn groups_of(rows: &RecordBatch) -> Vec<(Group, i64, i64)> {

@@ -55,8 +55,8 @@ impl Script {
 type Rows = Option<&'static [(i64, &'static str)]>;
 
 fn feeds(kind: ProgramKind, left: &[Rows], right: &[Rows]) -> Vec<Feed> {
-    match kind {
-        ProgramKind::Join => left.iter().zip(right).map(|(left, right)| vec![rows(*left), rows(*right)]).collect(),
+    match kind.sources() {
+        2 => left.iter().zip(right).map(|(left, right)| vec![rows(*left), rows(*right)]).collect(),
         _ => left.iter().map(|it| vec![Some(rows(*it).unwrap_or_default())]).collect(),
     }
 }
@@ -99,7 +99,7 @@ const LEFT: [Rows; 8] = [
     Some(&[(80, "b"), (62, "a")]),
 ];
 
-/// What the second source of the join gets meanwhile.
+/// What the second source gets meanwhile, if there is one.
 const RIGHT: [Rows; 8] = [
     Some(&[(3, "a"), (5, "b")]),
     Some(&[(15, "b"), (9, "a")]),

@@ -74,6 +74,12 @@ async fn a_join_survives_every_fault_everywhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn sinks_of_several_watermarks_survive_every_fault_everywhere() {
+    // The place of the checkpoint has no part in groups.
+    all_sinks(ProgramKind::Groups, |_| {}).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_volatile_program_survives_every_fault_everywhere() {
     one_deep(ProgramKind::Volatile).await;
 }
@@ -103,7 +109,8 @@ fn pairs_of(program: ProgramKind) {
             _ if all => 0..4,
             "one sink" if program == ProgramKind::Stateless => 0..2,
             "one sink" | "sinks of three kinds" if program == ProgramKind::Letters => 1..2,
-            _ if program == ProgramKind::Letters => continue,
+            "sinks of three kinds" if program == ProgramKind::Groups => 1..2,
+            _ if matches!(program, ProgramKind::Letters | ProgramKind::Groups) => continue,
             "one sink" if program == ProgramKind::Changed => 1..3,
             "one sink" => 0..4,
             "two sinks" if program == ProgramKind::Stateless => 1..2,
@@ -141,6 +148,11 @@ fn an_aggregate_survives_every_pair_of_faults() {
 #[test]
 fn a_join_survives_every_pair_of_faults() {
     pairs_of(ProgramKind::Join);
+}
+
+#[test]
+fn sinks_of_several_watermarks_survive_every_pair_of_faults() {
+    pairs_of(ProgramKind::Groups);
 }
 
 #[test]

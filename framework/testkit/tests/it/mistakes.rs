@@ -104,6 +104,11 @@ async fn a_pending_epoch_finished_by_a_changed_query_is_caught() {
     caught(Mistake::PendingByAnotherQuery, two(ProgramKind::Changed)).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn groups_that_begin_with_the_querys_watermark_are_caught() {
+    caught(Mistake::GroupsForgotten, two(ProgramKind::Groups)).await;
+}
+
 /// The test that shows that a mistake is caught.
 fn test_of(mistake: Mistake) -> &'static str {
     match mistake {
@@ -123,6 +128,7 @@ fn test_of(mistake: Mistake) -> &'static str {
         Mistake::PendingByAnotherQuery => "a_pending_epoch_finished_by_a_changed_query_is_caught",
         Mistake::LettersLost => "dead_letters_lost_when_the_sink_had_committed_are_caught",
         Mistake::ShownNotTold => "a_sink_that_does_not_tell_why_it_rejects_nothing_is_caught",
+        Mistake::GroupsForgotten => "groups_that_begin_with_the_querys_watermark_are_caught",
         Mistake::NumberReused => "a_number_used_again_after_going_back_is_caught",
     }
 }

@@ -28,6 +28,10 @@ fn write_view(text: &mut String, view: &CheckpointView) -> std::fmt::Result {
     writeln!(text, "query      {}", view.query_id.as_deref().unwrap_or("none"))?;
     writeln!(text, "owner      {}", view.owner.as_ref().map_or("none".to_owned(), owner))?;
     writeln!(text, "newest     {}", view.newest.as_ref().map_or("no epoch yet".to_owned(), newest))?;
+    for group in view.newest.iter().flat_map(|it| &it.next_watermark_groups) {
+        let (nodes, sinks) = (group.nodes.join(", "), group.sinks.join(", "));
+        writeln!(text, "watermark  {} of {nodes}, for sinks {sinks}", time(group.watermark_ms))?;
+    }
     writeln!(text, "go back to {}", ranges(&view.epochs))?;
     for branch in &view.branches {
         writeln!(text, "branch     epoch {}: {}", branch.next, branch.reason)?;

@@ -18,6 +18,8 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         write_time_us: 1_719_343_083_746_000,
         watermark_ms: Some(5000),
         late_watermark_ms: Some(0),
+        groups: Vec::new(),
+        late_groups: Vec::new(),
         watermark_policy: WatermarkPolicy::Max,
         seed: 1,
         zone: "UTC".to_owned(),

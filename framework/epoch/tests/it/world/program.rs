@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use tidegate_api::{Error, Result, async_trait};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
-    StaticVersion, WatermarkNode,
+    StaticVersion, WatermarkNode, Watermarks,
 };
 
 use super::Events;
@@ -119,7 +119,7 @@ impl Program for Windows {
                         if !stateful {
                             let row = Counts::from([(ms, 1)]);
                             outputs.write(0, self::batch(&row)).await?;
-                        } else if input.late_watermark_ms.is_some_and(|late| window_end(ms) <= late) {
+                        } else if input.late.query_ms().is_some_and(|late| window_end(ms) <= late) {
                             late += 1;
                         } else {
                             let end = window_end(ms);
@@ -201,7 +201,7 @@ impl Program for Windows {
         Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: self.layout.into(), rows }])
     }
 
-    fn wants_epoch_without_data(&self, used_ms: Option<i64>, next_ms: Option<i64>) -> bool {
-        next_ms > used_ms && !self.nodes.is_empty()
+    fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
+        next.query_ms() > used.query_ms() && !self.nodes.is_empty()
     }
 }
