@@ -14,7 +14,7 @@ mod statics;
 
 pub use plan::{Problem, QueryPlan, plan};
 pub use spec::{
-    ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode,
-    ViewSpec, WatermarkSpec,
+    DeduplicateSpec, ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat,
+    ValueMode, ViewSpec, WatermarkSpec,
 };
 pub use start::Environment;

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 mod observe;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;
+mod stateful;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -90,7 +91,11 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     // What is wrong with a source would only be repeated by the views over it, and so on upwards.
     for view in spec.views.iter().take_while(|_| problems.0.is_empty()).collect::<Vec<_>>() {
         let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
-        problems.take(format!("views.{}", view.name), planner.add_view(&view.name, &view.sql, watermark));
+        let place = format!("views.{}", view.name);
+        let added = problems.take(&place, planner.add_view(&view.name, &view.sql, watermark));
+        if let (Some(()), Some(it)) = (added, &view.deduplicate) {
+            problems.take(place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
+        }
     }
     let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();

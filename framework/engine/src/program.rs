@@ -11,6 +11,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
+use tidegate_epoch::state::KeyedState;
 use tidegate_epoch::{
     EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
     StaticVersion, WatermarkNode, Watermarks,
@@ -21,9 +22,12 @@ use tokio::task::JoinHandle;
 
 use crate::decode::{Decoding, Undecoded};
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
-use crate::operators::aggregate::{Aggregate, OperatorEpoch};
+use crate::operators::OperatorEpoch;
+use crate::operators::stage::{RunningStage, input_watermark};
 use crate::plan::cut::{Piece, Target};
-use crate::split_task::{CHUNKS_AHEAD, Readers, SplitResult, SplitRows, SplitRun, SplitTask, ToSink, ToStage};
+use crate::split_task::{
+    CHUNKS_AHEAD, Readers, SplitResult, SplitRows, SplitRun, SplitTask, StagePort, ToSink, ToStage,
+};
 use crate::statics::{StaticInput, read_all, versions};
 
 /// A streaming source as the program sees it.
@@ -41,7 +45,7 @@ pub(crate) struct QueryProgram {
     pub(crate) streams: Vec<StreamInput>,
     pub(crate) statics: Vec<StaticInput>,
     pub(crate) pieces: Vec<Piece>,
-    pub(crate) stages: Vec<Aggregate>,
+    pub(crate) stages: Vec<RunningStage>,
     pub(crate) watermarks: Vec<WatermarkNode>,
     /// The names of the watermarks that feed each sink.
     pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
@@ -70,7 +74,7 @@ impl Drop for AbortOnDrop {
 
 /// What the splits of an epoch came to.
 struct Gathered {
-    partials: BTreeMap<usize, Vec<RecordBatch>>,
+    partials: BTreeMap<StagePort, Vec<RecordBatch>>,
     source_rows: Vec<u64>,
 }
 
@@ -106,8 +110,8 @@ impl QueryProgram {
             }
             let ended = (&mut first.end.0).await;
             let result = ended.map_err(|e| Error::internal("a split's task broke off").because(e))??;
-            for (stage, rows) in result.partials {
-                gathered.partials.entry(stage).or_default().extend(rows);
+            for (port, rows) in result.partials {
+                gathered.partials.entry(port).or_default().extend(rows);
             }
             if let Some(rows) = gathered.source_rows.get_mut(first.source) {
                 *rows += result.rows;
@@ -137,9 +141,9 @@ impl QueryProgram {
         for piece in self.pieces.iter().filter(|it| it.leaves.contains(&leaf)) {
             let plan = piece.plan.clone();
             match piece.target {
-                Target::Stage(stage) => {
-                    let merge = self.stages.get(stage).map(Aggregate::merge_plan);
-                    readers.to_stages.extend(merge.map(|merge| ToStage { stage, plan, merge }));
+                Target::Stage { stage, port } => {
+                    let shrink = self.stages.get(stage).and_then(|it| it.operator.shrink(port));
+                    readers.to_stages.push(ToStage { port: (stage, port), plan, shrink });
                 }
                 Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
                 Target::Nowhere => readers.observers.push(plan),
@@ -151,21 +155,21 @@ impl QueryProgram {
     /// Runs the stages, upstream first, and the pieces above them.
     async fn run_stages(
         &mut self,
-        mut partials: BTreeMap<usize, Vec<RecordBatch>>,
+        mut partials: BTreeMap<StagePort, Vec<RecordBatch>>,
         ctx: StageContext,
         outputs: &mut Outputs,
     ) -> Result<Vec<tidegate_epoch::OperatorNumbers>> {
         let mut numbers = Vec::new();
         for at in 0..self.stages.len() {
-            let Some(stage) = self.stages.get_mut(at) else { break };
             let epoch = OperatorEpoch {
                 runner: &self.runner,
                 clock: self.clock.as_ref(),
-                late_us: of_stage(stage, &ctx.late),
-                evict_us: of_stage(stage, &ctx.evict),
+                late_us: of_stage(&self.stages, at, &ctx.late),
+                evict_us: of_stage(&self.stages, at, &ctx.evict),
                 with_data: ctx.with_data,
             };
-            let (emitted, its) = stage.epoch(partials.remove(&at).unwrap_or_default(), &epoch).await?;
+            let Some(stage) = self.stages.get_mut(at) else { break };
+            let (emitted, its) = stage.operator.epoch(inputs_of(at, &mut partials), &epoch).await?;
             numbers.push(its);
             for (emission, rows) in emitted {
                 if rows.is_empty() {
@@ -178,9 +182,9 @@ impl QueryProgram {
                     statics: ctx.statics.clone(),
                     times: ctx.times.clone(),
                 };
-                for ToStage { stage, plan, .. } in &readers.to_stages {
+                for ToStage { port, plan, .. } in &readers.to_stages {
                     let made = self.runner.run(plan, input(rows.clone())).await?;
-                    partials.entry(*stage).or_default().extend(made);
+                    partials.entry(*port).or_default().extend(made);
                 }
                 for ToSink { sink, plan } in &readers.to_sinks {
                     for made in self.runner.run(plan, input(rows.clone())).await? {
@@ -203,9 +207,23 @@ struct StageContext {
     times: Arc<TimesSeen>,
 }
 
-/// The watermark that a stage goes by, microseconds: its sinks have one in common, or it waits for none.
-fn of_stage(stage: &Aggregate, watermarks: &Watermarks) -> Option<i64> {
-    stage.sinks().first().and_then(|sink| watermarks.of_sink(*sink)).map(to_us)
+/// Takes out the rows of a stage, by port.
+fn inputs_of(stage: usize, partials: &mut BTreeMap<StagePort, Vec<RecordBatch>>) -> Vec<Vec<RecordBatch>> {
+    let mut inputs = Vec::new();
+    let mut later = partials.split_off(&(stage, 0));
+    let mut rest = later.split_off(&(stage + 1, 0));
+    for ((_, port), rows) in later {
+        inputs.resize(port, Vec::new());
+        inputs.push(rows);
+    }
+    partials.append(&mut rest);
+    inputs
+}
+
+/// The watermark of a stage's input, microseconds: its sinks have one in common, or it waits for none.
+fn of_stage(stages: &[RunningStage], at: usize, watermarks: &Watermarks) -> Option<i64> {
+    let sink = stages.get(at)?.sinks.first()?;
+    input_watermark(stages, at, watermarks.of_sink(*sink).map(to_us))
 }
 
 fn to_us(ms: i64) -> i64 {
@@ -239,43 +257,40 @@ impl Program for QueryProgram {
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
-        let mut deltas: Vec<_> = self.stages.iter().filter_map(|it| it.delta().transpose()).collect::<Result<_>>()?;
-        // From here on its state is its own, also where it has not changed.
-        let parted = self.stages.iter().filter(|it| it.origin().is_some());
-        let silent = parted.filter(|it| deltas.iter().all(|delta| delta.operator != *it.name()));
-        let silent: Vec<_> = silent.map(Aggregate::no_delta).collect();
+        let mut deltas = self.stages.iter().flat_map(RunningStage::deltas).collect::<Result<Vec<_>>>()?;
         if !deltas.is_empty() {
+            // From here on its state is its own, also where it has not changed.
+            let silent: Vec<_> = self.stages.iter().flat_map(|it| it.silent(&deltas)).collect();
             deltas.extend(silent);
         }
         Ok(deltas)
     }
 
     fn seal(&mut self) {
-        self.stages.iter_mut().for_each(Aggregate::seal);
+        self.stages.iter_mut().for_each(RunningStage::seal);
     }
 
     fn discard(&mut self) {
-        self.stages.iter_mut().for_each(Aggregate::discard);
+        self.stages.iter_mut().for_each(RunningStage::discard);
     }
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
-        self.stages.iter_mut().try_for_each(Aggregate::clear)?;
+        self.stages.iter_mut().try_for_each(RunningStage::clear)?;
         // A stage whose group has parted from another's has that one's state, up to where the checkpoint names its own.
-        let origin = |it: &Aggregate| Some((it.name().clone(), it.origin()?.clone()));
-        let mut following: BTreeMap<_, _> = self.stages.iter().filter_map(origin).collect();
+        let mut following: BTreeMap<_, _> = self.stages.iter().flat_map(RunningStage::origins).collect();
         following.retain(|name, _| snapshot.iter().all(|it| it.operator != *name));
         for state in &snapshot {
-            self.stage_named(&state.operator)?.load(state)?;
+            self.store_named(&state.operator)?.load(state)?;
             for (name, _) in following.iter().filter(|it| *it.1 == state.operator) {
-                self.stage_named(name)?.load(&OperatorSnapshot { operator: name.clone(), ..state.clone() })?;
+                self.store_named(name)?.load(&OperatorSnapshot { operator: name.clone(), ..state.clone() })?;
             }
         }
         for epoch in &deltas {
             following.retain(|name, _| epoch.iter().all(|it| it.operator != *name));
             for delta in epoch {
-                self.stage_named(&delta.operator)?.apply(delta)?;
+                self.store_named(&delta.operator)?.apply(delta)?;
                 for (name, _) in following.iter().filter(|it| *it.1 == delta.operator) {
-                    self.stage_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;
+                    self.store_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;
                 }
             }
         }
@@ -283,19 +298,23 @@ impl Program for QueryProgram {
     }
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
-        self.stages.iter().map(Aggregate::snapshot).collect()
+        self.stages.iter().flat_map(RunningStage::snapshots).collect()
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {
-        let rises = |sink: &usize| next.of_sink(*sink) > used.of_sink(*sink);
-        self.stages.iter().any(|it| !it.is_complete() && it.sinks().iter().any(rises))
+        self.stages.iter().enumerate().any(|(at, stage)| {
+            stage.sinks.iter().any(|sink| {
+                let its = |of: &Watermarks| input_watermark(&self.stages, at, of.of_sink(*sink).map(to_us));
+                stage.operator.wants_epoch(its(used), its(next))
+            })
+        })
     }
 }
 
 impl QueryProgram {
-    fn stage_named(&mut self, name: &str) -> Result<&mut Aggregate> {
-        let names: Vec<_> = self.stages.iter().map(|it| it.name().to_string()).collect();
-        self.stages.iter_mut().find(|it| **it.name() == *name).ok_or_else(|| {
+    fn store_named(&mut self, name: &str) -> Result<&mut KeyedState> {
+        let names: Vec<_> = self.stages.iter().flat_map(RunningStage::store_names).map(ToString::to_string).collect();
+        self.stages.iter_mut().find_map(|it| it.store(name)).ok_or_else(|| {
             let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             Error::config(format!(
                 "the checkpoint has state of operator '{name}', which this query lacks; it has {found}"

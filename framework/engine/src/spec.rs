@@ -85,6 +85,17 @@ pub struct ViewSpec {
     pub sql: String,
     /// The event-time column.
     pub watermark: Option<WatermarkSpec>,
+    /// Only the first row of each key is in it.
+    pub deduplicate: Option<DeduplicateSpec>,
+}
+
+/// A deduplication as declared: `deduplicate: [id]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeduplicateSpec {
+    /// The columns that make two rows the same.
+    pub columns: Vec<String>,
+    /// `deduplicate.within.watermark`: a key is new again when the watermark has passed its first time plus the delay.
+    pub within_watermark: bool,
 }
 
 /// One sink of a query.

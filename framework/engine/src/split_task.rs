@@ -1,4 +1,4 @@
-//! One split of a source, from bytes to partial aggregates: read, decode, run the pieces that read it, chunk by chunk.
+//! One split of a source, from bytes to the rows of stages and sinks: read, decode, run the pieces that read it, chunk by chunk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 use crate::decode::{RowDecoder, Undecoded};
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
-use crate::operators::aggregate::merge_with;
+use crate::operators::merge_with;
 
-/// Partial rows of one stage are merged when there are more than this, so that a long epoch with few keys stays small.
+/// Rows of one stage are shrunk, where it can, when there are more than this, so that a long epoch with few keys stays small.
 const MERGE_ABOVE_ROWS: usize = 1 << 17;
 
 /// Chunks that a split may be ahead of the sinks.
@@ -27,12 +27,15 @@ pub(crate) enum SplitRows {
     Undecoded(Undecoded),
 }
 
-/// A plan that makes partial rows for a stage.
+/// Where rows enter a stage: its index and the port.
+pub(crate) type StagePort = (usize, usize);
+
+/// A plan that makes rows for a stage.
 pub(crate) struct ToStage {
-    pub(crate) stage: usize,
+    pub(crate) port: StagePort,
     pub(crate) plan: Arc<dyn ExecutionPlan>,
-    /// Merges what the plan made.
-    pub(crate) merge: Arc<dyn ExecutionPlan>,
+    /// Makes fewer rows of what the plan made.
+    pub(crate) shrink: Option<Arc<dyn ExecutionPlan>>,
 }
 
 /// A plan that makes rows for a sink.
@@ -52,8 +55,8 @@ pub(crate) struct Readers {
 
 /// What a split came to.
 pub(crate) struct SplitResult {
-    /// Partial rows by stage.
-    pub(crate) partials: BTreeMap<usize, Vec<RecordBatch>>,
+    /// Rows for stages.
+    pub(crate) partials: BTreeMap<StagePort, Vec<RecordBatch>>,
     /// Rows read.
     pub(crate) rows: u64,
 }
@@ -97,12 +100,15 @@ impl SplitTask {
 
 impl SplitRun {
     async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
-        for ToStage { stage, plan, merge } in &self.readers.to_stages {
+        for ToStage { port, plan, shrink } in &self.readers.to_stages {
             let partial = self.runner.run(plan, self.input(chunk.clone())).await?;
-            let kept = result.partials.entry(*stage).or_default();
+            let kept = result.partials.entry(*port).or_default();
             kept.extend(partial);
-            if kept.len() > 1 && kept.iter().map(RecordBatch::num_rows).sum::<usize>() > MERGE_ABOVE_ROWS {
-                *kept = merge_with(merge, &self.runner, std::mem::take(kept)).await?;
+            if let Some(shrink) = shrink
+                && kept.len() > 1
+                && kept.iter().map(RecordBatch::num_rows).sum::<usize>() > MERGE_ABOVE_ROWS
+            {
+                *kept = merge_with(shrink, &self.runner, std::mem::take(kept)).await?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use tidegate_epoch::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::operators::aggregate::Aggregate;
+use crate::operators::stage::RunningStage;
 use crate::plan::{PlannedLetters, PlannedSink, PlannedSource, QueryPlan, letter_spec};
 use crate::program::{QueryProgram, StreamInput};
 use crate::spec::{ErrorOptions, QueryOptions};
@@ -97,7 +97,10 @@ impl QueryPlan {
         let inputs = builder.inputs(self.sources).await?;
         let sinks = builder.sinks(&self.sinks).await?;
         let errors = builder.errors(self.letters.as_ref()).await?;
-        let stages = self.graph.stages.into_iter().map(|it| Aggregate::new(it.spec, it.emissions));
+        let stages = self.graph.stages.into_iter().map(|it| {
+            let operator = it.spec.build(it.name.clone(), it.emissions)?;
+            Ok(RunningStage { name: it.name, operator, below: it.below, sinks: it.sinks, origin: it.origin })
+        });
         let program = QueryProgram {
             streams: inputs.streams,
             statics: inputs.statics,

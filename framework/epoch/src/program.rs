@@ -8,7 +8,7 @@
 //! program.discard()                               // or: as if the epoch had never run
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -120,6 +120,8 @@ pub struct OperatorNumbers {
     pub removals_ms: u64,
     /// Bytes held in memory.
     pub memory_bytes: u64,
+    /// What only operators of its kind count, by Spark's names.
+    pub custom: BTreeMap<&'static str, u64>,
 }
 
 /// What an epoch found and did.

@@ -246,8 +246,8 @@ impl Facts<'_> {
             num_state_store_instances: 1,
             // All operators share one record, so its cost stands with the first.
             custom_metrics: match at {
-                0 => self.costs(),
-                _ => BTreeMap::new(),
+                0 => self.costs().into_iter().chain(it.custom.clone()).collect(),
+                _ => it.custom.clone(),
             },
         };
         self.numbers.operators.iter().enumerate().map(one).collect()

@@ -19,4 +19,4 @@ mod store;
 pub use codec::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
 pub use key::{KEY_VERSION, encode_keys, key_hash, virtual_node};
 pub use layout::StateLayout;
-pub use store::KeyedState;
+pub use store::{KeyedState, Matches, Probe, RowRef};

@@ -1,4 +1,5 @@
-//! Rules between planning and optimising: one type of time, casts of bytes that can't fail, honest marks on unions.
+//! Rules between planning and optimising: deduplication, one type of time, casts of bytes that can't fail, honest marks on
+//! unions.
 
 use std::sync::Arc;
 
@@ -8,22 +9,46 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Cast, InList};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TryCast, Union, cast};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, LogicalPlan, TryCast, Union, cast};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use crate::event_time::{DELAY, WATERMARK, WINDOW};
+use crate::check::reads_stream;
+use crate::event_time::{DELAY, SESSION, WATERMARK, WINDOW};
 use crate::functions::text::lossy_string;
+use crate::nodes::of_distinct;
 
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
+        Arc::new(Deduplications),
         Arc::new(ApplyFunctionRewrites::new(vec![Arc::new(TimeComparisons), Arc::new(BytesAsText)])),
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(TypeCoercion::new()),
         Arc::new(UnionMarks),
     ]
+}
+
+/// `DISTINCT ON` over a stream keeps the first row that comes, which no aggregate can say. One with ORDER BY is left for
+/// the checker to refuse; over static tables DataFusion's own rules do.
+#[derive(Debug)]
+struct Deduplications;
+
+impl AnalyzerRule for Deduplications {
+    fn name(&self) -> &str {
+        "deduplications"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let changed = plan.transform_up_with_subqueries(|plan| match plan {
+            LogicalPlan::Distinct(Distinct::On(it)) if it.sort_expr.is_none() && reads_stream(&it.input) => {
+                Ok(Transformed::yes(of_distinct(it.on_expr, it.select_expr, it.input)?))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(changed.data)
+    }
 }
 
 /// Compares a timestamp with a text or a date as a timestamp of its own kind. DataFusion would take both to
@@ -121,7 +146,7 @@ fn shared_marks(union: Union) -> Result<Union> {
     let fields = union.schema.iter().enumerate().map(|(index, (qualifier, field))| {
         let mut field: Field = field.as_ref().clone();
         field.metadata_mut().retain(|key, value| {
-            let ours = [WATERMARK, DELAY, WINDOW].contains(&key.as_str());
+            let ours = [WATERMARK, DELAY, WINDOW, SESSION].contains(&key.as_str());
             !ours || union.inputs.iter().all(|it| it.schema().field(index).metadata().get(key) == Some(value))
         });
         (qualifier.cloned(), Arc::new(field))

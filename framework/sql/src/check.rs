@@ -9,8 +9,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, GroupingSet, Limit, LogicalPlan, TableScan, Union};
 use tidegate_api::OutputMode;
 
-use crate::event_time::event_time;
-use crate::nodes::WatermarkNode;
+use crate::event_time::{event_time, event_time_columns, is_session};
+use crate::nodes::{Deduplicate, WatermarkNode, node_of};
 use crate::table::{SourceTable, TableKind};
 
 mod join;
@@ -99,6 +99,7 @@ impl Checker {
                 }
             }
             LogicalPlan::Union(union) => self.union(union, &inputs),
+            LogicalPlan::Aggregate(aggregate) if !streaming => self.static_sessions(aggregate),
             _ if !streaming => {}
             LogicalPlan::Aggregate(aggregate) => {
                 self.aggregate(aggregate);
@@ -111,7 +112,10 @@ impl Checker {
                 return Seen { streaming, aggregated: true };
             }
             LogicalPlan::Distinct(Distinct::On(_)) => {
-                self.refuse("deduplication (SELECT DISTINCT ON) is not supported yet");
+                self.refuse(
+                    "sort (ORDER BY) with SELECT DISTINCT ON is not supported on a stream: the row that comes first gets \
+                     through; leave ORDER BY out",
+                );
             }
             LogicalPlan::Sort(_) => self.sort(seen),
             LogicalPlan::Limit(limit) => self.limit(limit),
@@ -122,9 +126,12 @@ impl Checker {
             LogicalPlan::Unnest(unnest) if !unnest.struct_type_columns.is_empty() => {
                 self.refuse("explode takes an ARRAY, found a STRUCT");
             }
-            LogicalPlan::Extension(extension) => {
-                if let Some(node) = extension.node.as_any().downcast_ref::<WatermarkNode>() {
+            LogicalPlan::Extension(_) => {
+                if let Some(node) = node_of::<WatermarkNode>(plan) {
                     self.watermark(node);
+                }
+                if let Some(node) = node_of::<Deduplicate>(plan) {
+                    self.deduplication(node, seen);
                 }
             }
             _ => {}
@@ -151,6 +158,9 @@ impl Checker {
             }
         };
         match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(GroupingSet::Rollup(_))] if fields.iter().any(|it| is_session(it)) => {
+                self.refuse(format!("session window aggregation in ROLLUP is not supported: {what}"));
+            }
             [Expr::GroupingSet(GroupingSet::Rollup(_))] => self.keys(&[], &what),
             [Expr::GroupingSet(_)] => {
                 self.refuse(format!("grouping sets and CUBE are not supported on a stream: {what}; ROLLUP is"));
@@ -158,6 +168,7 @@ impl Checker {
             keys => {
                 let fields: Vec<&Field> = fields.iter().take(keys.len()).map(AsRef::as_ref).collect();
                 self.keys(&fields, &what);
+                self.sessions(&fields, &what);
             }
         }
     }
@@ -175,6 +186,55 @@ impl Checker {
             self.refuse(format!(
                 "append mode: {what} has no event time with a watermark among its keys, so no row is ever final; \
                  declare a watermark and group by window(time, size) or by the time, or use update or complete mode"
+            ));
+        }
+    }
+
+    /// Sessions among the keys of an aggregation over a stream.
+    fn sessions(&mut self, keys: &[&Field], what: &str) {
+        if !keys.iter().any(|it| is_session(it)) {
+            return;
+        }
+        if self.mode == OutputMode::Update {
+            self.refuse(format!(
+                "session window aggregation in update mode: {what}; use append mode, or complete mode for all sessions"
+            ));
+        }
+        if keys.len() == 1 {
+            self.refuse(format!("session window aggregation without another key: {what}; group by a column too"));
+        }
+    }
+
+    fn static_sessions(&mut self, aggregate: &Aggregate) {
+        let keys = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
+        if keys.into_iter().any(|it| is_session(it)) {
+            self.refuse(
+                "session window aggregation of a static table is not supported yet: read the table as a stream",
+            );
+        }
+    }
+
+    fn deduplication(&mut self, node: &Deduplicate, seen: Seen) {
+        let keys: Vec<_> = node.keys.iter().map(ToString::to_string).collect();
+        let what = format!("the deduplication by {}", keys.join(", "));
+        let timed = event_time_columns(node.input.schema().as_arrow());
+        if timed.len() > 1 {
+            self.refuse(format!(
+                "{what}: more than one event-time column in its input; leave one out of the SELECT below"
+            ));
+        }
+        if node.within_watermark && timed.is_empty() {
+            self.refuse(format!("{what} within the watermark: its input has no watermark; declare one"));
+        } else if node.within_watermark && node.delay_ms().is_none() {
+            self.refuse(format!(
+                "{what} within the watermark: the watermarks of its streams have different delays; give them one delay"
+            ));
+        }
+        if seen.aggregated && self.mode != OutputMode::Append {
+            let mode = self.mode;
+            self.refuse(format!(
+                "{mode} mode: {what} stands over an aggregation, which is possible in append mode only, where each \
+                 group is final once it is emitted"
             ));
         }
     }
@@ -211,19 +271,14 @@ impl Checker {
         if limit.skip.as_deref().is_some_and(|it| !literal_zero(it)) {
             self.refuse("OFFSET is not supported on a stream");
         }
-        if limit.fetch.is_some() {
-            self.refuse(match self.mode {
-                OutputMode::Update => "limit is not supported in update mode; use append mode",
-                _ => "limit is not supported yet",
-            });
+        if limit.fetch.is_some() && self.mode == OutputMode::Update {
+            self.refuse("limit is not supported in update mode; use append mode");
         }
     }
 
     fn watermark(&mut self, node: &WatermarkNode) {
         let _ = node.input.apply(|below| {
-            if let LogicalPlan::Extension(extension) = below
-                && let Some(first) = extension.node.as_any().downcast_ref::<WatermarkNode>()
-            {
+            if let Some(first) = node_of::<WatermarkNode>(below) {
                 self.refuse(format!(
                     "watermark redefined: {} declares one on {} above that of {} on {}; declare one of them only",
                     node.id, node.column.name, first.id, first.column.name

@@ -16,6 +16,9 @@ pub const DELAY: &str = "tidegate.delay";
 /// Marks a window column; the value is the window's size in microseconds.
 pub const WINDOW: &str = "tidegate.window";
 
+/// Marks a session column: `{start, end}` of any length.
+pub const SESSION: &str = "tidegate.session";
+
 /// What kind of event time a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventTime {
@@ -26,6 +29,8 @@ pub enum EventTime {
         /// `end - start`, microseconds.
         size_us: i64,
     },
+    /// A session of event time, `{start, end}`; its `end` is what is compared with the watermark.
+    Session,
 }
 
 /// The event time that a column holds, if any.
@@ -36,7 +41,15 @@ pub fn event_time(field: &Field) -> Option<EventTime> {
     if *field.data_type() == timestamp() {
         return Some(EventTime::Instant);
     }
+    if is_session(field) {
+        return Some(EventTime::Session);
+    }
     window_size_us(field).map(|size_us| EventTime::Window { size_us })
+}
+
+/// True if a column holds sessions, with or without a watermark.
+pub fn is_session(field: &Field) -> bool {
+    *field.data_type() == window_type() && field.metadata().contains_key(SESSION)
 }
 
 /// The size of the windows that a column holds, with or without a watermark.

@@ -9,6 +9,7 @@ use crate::clock::EpochClock;
 
 pub(crate) mod clock;
 pub(crate) mod json;
+pub(crate) mod session;
 pub(crate) mod text;
 pub(crate) mod time;
 pub(crate) mod window;
@@ -19,6 +20,8 @@ pub(crate) fn all(clock: Arc<EpochClock>) -> Vec<Arc<ScalarUDF>> {
         clock::epoch_time(clock),
         json::from_json(),
         json::to_json(),
+        session::session_end(),
+        session::session_of(),
         text::lossy_string(),
         text::split(),
         time::timestamp_seconds(),

@@ -17,7 +17,7 @@ mod table;
 
 pub use check::{Refusal, check, reads_stream};
 pub use clock::EpochClock;
-pub use nodes::WatermarkNode;
+pub use nodes::{Deduplicate, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
 pub use table::{SourceTable, TableKind};

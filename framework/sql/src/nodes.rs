@@ -1,6 +1,28 @@
-//! What DataFusion's plans lack: the watermark, and the columns that `window` adds to a relation.
+//! What DataFusion's plans lack: the watermark, deduplication, and the columns that `window` and `session_window` add to a
+//! relation.
 
+mod deduplicate;
+pub(crate) mod session_window;
 pub(crate) mod time_window;
 mod watermark;
 
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
+
+pub use deduplicate::Deduplicate;
+pub(crate) use deduplicate::of_distinct;
 pub use watermark::WatermarkNode;
+
+/// A node of ours as a plan.
+pub(crate) fn extension(node: impl UserDefinedLogicalNode + 'static) -> LogicalPlan {
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+/// The node of ours that a plan is.
+pub(crate) fn node_of<T: 'static>(plan: &LogicalPlan) -> Option<&T> {
+    match plan {
+        LogicalPlan::Extension(it) => it.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}

@@ -9,7 +9,7 @@ use datafusion::common::{Column, DFSchemaRef, DataFusionError, TableReference, p
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::Analyzer;
 use datafusion::optimizer::optimizer::Optimizer;
@@ -22,7 +22,7 @@ use crate::check::reads_stream;
 use crate::clock::EpochClock;
 use crate::error::plan_error;
 use crate::event_time::timestamp;
-use crate::nodes::WatermarkNode;
+use crate::nodes::{Deduplicate, WatermarkNode, extension};
 use crate::rewrite::{Resolver, rewrite_syntax};
 use crate::session::{SparkTypes, session};
 use crate::table::{PlanTable, SourceTable, TableKind};
@@ -88,6 +88,46 @@ impl Planner {
             plan = with_watermark(plan, name, watermark)?;
         }
         self.tables.push((name.to_owned(), Arc::new(PlanTable::new(plan))));
+        Ok(())
+    }
+
+    /// Lets only the first row of each key of a view through. Within the watermark a key counts as new again when the
+    /// watermark has passed its first time plus the delay.
+    ///
+    /// # Errors
+    /// `Config` if there is no such view, a column is not one of its, or there is no stream to be deduplicated within a
+    /// watermark.
+    pub fn deduplicate_view(&mut self, name: &str, columns: &[String], within_watermark: bool) -> Result<()> {
+        let wrong = |text: String| Error::config(format!("{name}: deduplicate: {text}"));
+        let plan = self.table(name)?;
+        let schema = plan.schema();
+        let mut keys = Vec::with_capacity(columns.len());
+        for column in columns {
+            let names = schema.fields().iter().map(|it| it.name().as_str());
+            let Some(found) = crate::rewrite::spelling(&Ident::new(column), names)? else {
+                let known = schema.fields().iter().map(|it| it.name().as_str()).collect::<Vec<_>>().join(", ");
+                return Err(wrong(format!("there is no column {column}; there are {known}")));
+            };
+            keys.push(Expr::Column(Column::from(
+                schema.qualified_field_with_unqualified_name(found).map_err(plan_error)?,
+            )));
+        }
+        if keys.is_empty() {
+            return Err(wrong("found no column, expected one at least".to_owned()));
+        }
+        let plan = match (reads_stream(&plan), within_watermark) {
+            (true, _) => extension(Deduplicate { input: plan, keys, within_watermark }),
+            (false, true) => return Err(wrong("within the watermark needs a streaming source, found none".to_owned())),
+            (false, false) => {
+                let all = schema.columns().into_iter().map(Expr::Column).collect();
+                let distinct = LogicalPlanBuilder::from(plan).distinct_on(keys, all, None);
+                distinct.and_then(|it| it.build()).map_err(plan_error)?
+            }
+        };
+        let table: Arc<dyn TableSource> = Arc::new(PlanTable::new(self.analyse(plan)?));
+        for known in self.tables.iter_mut().filter(|it| it.0 == name) {
+            known.1 = table.clone();
+        }
         Ok(())
     }
 
@@ -189,7 +229,7 @@ fn with_watermark(plan: LogicalPlan, name: &str, (column, delay): (&str, &str)) 
     }
     let column = Column::new(qualifier.cloned(), field.name());
     let node = WatermarkNode::try_new(plan, column, delay_ms, name.into()).map_err(plan_error)?;
-    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    Ok(extension(node))
 }
 
 impl fmt::Debug for Planner {

@@ -9,6 +9,7 @@ mod scope;
 mod syntax;
 mod windows;
 
+pub(crate) use functions::name_of;
 pub(crate) use names::Resolver;
 pub(crate) use scope::spelling;
 pub(crate) use syntax::rewrite as rewrite_syntax;

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use tidegate_api::config::{ConfigKey, nearest, normalised};
+use tidegate_api::config::{ConfigKey, ConfigValue, nearest, normalised};
 use tidegate_api::{OutputMode, Registry, Settings};
-use tidegate_engine::{SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode, ViewSpec, WatermarkSpec};
+use tidegate_engine::{
+    DeduplicateSpec, SinkInput, SinkPart, SourceSpec, ValueFormat, ValueMode, ViewSpec, WatermarkSpec,
+};
 use tidegate_formats::ddl;
 
 use super::flat;
@@ -13,7 +15,8 @@ use super::sections::{Entry, Findings, Section};
 
 const SOURCE_KEYS: [&str; 7] =
     ["connector.class", "value.format", "value.mode", "schema", "static", "watermark.column", "watermark.delay"];
-const VIEW_KEYS: [&str; 3] = ["sql", "watermark.column", "watermark.delay"];
+const VIEW_KEYS: [&str; 5] =
+    ["sql", "watermark.column", "watermark.delay", "deduplicate", "deduplicate.within.watermark"];
 const SINK_KEYS: [&str; 6] = ["connector.class", "output.mode", "sql", "from", "best.effort", "exactly.once.support"];
 
 /// Reads a source; nothing if it can't be planned.
@@ -46,14 +49,14 @@ pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut F
 pub(super) fn view(mut section: Section, findings: &mut Findings) -> Option<ViewSpec> {
     let sql = section.take("sql", findings);
     let watermark = watermark(&mut section, findings);
-    section.refuse(&["deduplicate", "deduplicate.within.watermark"], findings);
+    let deduplicate = deduplicate(&mut section, findings);
     let (name, path) = (section.name.clone(), section.path().to_owned());
     section.finish(&VIEW_KEYS, findings);
     let Some(sql) = sql else {
         findings.add(path, "found no 'sql', expected the query of the view");
         return None;
     };
-    Some(ViewSpec { name, sql: sql.value, watermark })
+    Some(ViewSpec { name, sql: sql.value, watermark, deduplicate })
 }
 
 /// Reads a sink; nothing if it can't be planned.
@@ -122,6 +125,29 @@ fn watermark(section: &mut Section, findings: &mut Findings) -> Option<Watermark
             None
         }
     }
+}
+
+fn deduplicate(section: &mut Section, findings: &mut Findings) -> Option<DeduplicateSpec> {
+    let within = section.take("deduplicate.within.watermark", findings);
+    let columns = section.take("deduplicate", findings);
+    let Some(columns) = columns else {
+        if let Some(within) = within {
+            findings.add(
+                within.written,
+                "found no 'deduplicate' beside it, expected the columns that make two rows the same",
+            );
+        }
+        return None;
+    };
+    let within_watermark = within.filter(|it| !it.open).map(|it| {
+        bool::parse_value(&it.value).map_err(|message| findings.add(&it.written, message)).unwrap_or_default()
+    });
+    let names: Vec<String> = columns.value.split(',').map(|it| it.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) {
+        findings.add(columns.written, format!("found '{}', expected names of columns", columns.value));
+        return None;
+    }
+    Some(DeduplicateSpec { columns: names, within_watermark: within_watermark.unwrap_or_default() })
 }
 
 /// The keys that the connector knows; the others are refused, with the nearest of its keys and the common ones.

@@ -27,7 +27,7 @@ pub(crate) enum LeafId {
     Static(usize),
     /// What a stateful operator emits, by index of the stage.
     Stage(usize, Emission),
-    /// Partial aggregates, inside a stage.
+    /// Rows of a stage's own, inside it.
     Partials,
 }
 
@@ -40,9 +40,11 @@ pub(crate) enum Emission {
     Changed,
     /// All groups.
     Whole,
+    /// Rows that an operator lets through or makes once: the same in each output mode.
+    Rows,
 }
 
-/// A leaf whose rows come from the [`RunInput`] of the task context, columns found by name.
+/// A leaf whose rows come from the [`RunInput`] of the task context.
 #[derive(Debug)]
 pub(crate) struct LeafExec {
     id: LeafId,
@@ -70,8 +72,19 @@ impl LeafExec {
             id if id == input.leaf => &input.rows,
             _ => &[],
         };
-        found.iter().map(|batch| pick(batch, self.cache.eq_properties.schema())).collect()
+        let schema = self.cache.eq_properties.schema();
+        match self.id {
+            LeafId::Source(_) | LeafId::Static(_) => found.iter().map(|batch| pick(batch, schema)).collect(),
+            // All columns are there, and names may stand twice.
+            LeafId::Stage(..) | LeafId::Partials => found.iter().map(|batch| adopt(batch, schema)).collect(),
+        }
     }
+}
+
+/// The columns under the names of `schema`.
+fn adopt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), batch.columns().to_vec(), &options)?)
 }
 
 /// The columns of `schema`, found by name.

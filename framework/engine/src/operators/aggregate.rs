@@ -10,27 +10,28 @@
 //! emit changed = finish(merged), closed = finish(evicted: pane <= watermark), whole = finish(state)
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
-use arrow_select::concat::concat_batches;
+use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::EmitTo;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
-use tidegate_api::{Clock, Error, Result};
+use tidegate_api::{Error, Result};
+use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::{KeyedState, StateLayout};
-use tidegate_epoch::{OperatorDelta, OperatorNumbers, OperatorSnapshot};
 use tidegate_sql::Panes;
 
 use super::panes::Spread;
 use super::shape::{split_late, to_output};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, millis, rows_input};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
-use crate::exec::{LeafExec, LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::exec::{LeafExec, LeafId, Runner};
 
 /// How a grouping key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,35 +48,30 @@ pub(crate) enum GroupKey {
 
 /// An aggregate as planned.
 pub(crate) struct AggregateSpec {
-    pub(crate) name: Arc<str>,
     pub(crate) complete: bool,
     pub(crate) keys: Vec<GroupKey>,
     /// Its rows come in panes of sliding windows.
     pub(crate) panes: Option<Panes>,
-    /// The sinks above it. Where a watermark acts they go by the same.
-    pub(crate) sinks: BTreeSet<usize>,
-    /// The stage that it was one with before their sinks went by different watermarks.
-    pub(crate) origin: Option<Arc<str>>,
     output: SchemaRef,
     physical: Option<Physical>,
 }
 
-struct Physical {
-    key_count: usize,
-    partial: SchemaRef,
-    merge: Arc<dyn ExecutionPlan>,
-    finish: Arc<dyn ExecutionPlan>,
+/// DataFusion's plan of an aggregate, taken apart.
+pub(super) struct Physical {
+    pub(super) key_count: usize,
+    /// Of partial rows: `keys…, states of the functions…`.
+    pub(super) partial: SchemaRef,
+    /// Partial rows to one a group.
+    pub(super) merge: Arc<dyn ExecutionPlan>,
+    /// Partial rows, one a group, to `keys…, values…`.
+    pub(super) finish: Arc<dyn ExecutionPlan>,
     /// The state of a group that has seen no row.
     empty: Option<RecordBatch>,
 }
 
-impl AggregateSpec {
-    pub(crate) fn new(name: Arc<str>, complete: bool, keys: Vec<GroupKey>, output: SchemaRef) -> Self {
-        Self { name, complete, keys, panes: None, sinks: BTreeSet::new(), origin: None, output, physical: None }
-    }
-
-    /// Takes DataFusion's plan of the aggregate apart; returns the piece that makes partial rows.
-    pub(crate) fn take_physical(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+impl Physical {
+    /// The piece that makes partial rows, and what works on them. `constant`: there is one group, even over no row.
+    pub(super) fn of(plan: &Arc<dyn ExecutionPlan>, constant: bool) -> Result<(Arc<dyn ExecutionPlan>, Self)> {
         let partial = find_partial(plan).ok_or_else(|| Error::internal("no partial aggregate in the plan"))?;
         let exec = partial.downcast_ref::<AggregateExec>().ok_or_else(|| Error::internal("no aggregate"))?;
         let functions = exec.aggr_expr().to_vec();
@@ -89,11 +85,22 @@ impl AggregateSpec {
         };
         let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
         let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
-        let constant = self.keys == [GroupKey::Constant];
         let empty = constant.then(|| empty_group(&functions, &exec.input_schema(), &schema)).transpose()?;
         let key_count = groups.expr().len();
-        self.physical = Some(Physical { key_count, partial: schema, merge, finish, empty });
-        Ok(partial)
+        Ok((partial, Self { key_count, partial: schema, merge, finish, empty }))
+    }
+
+    /// Names keys and states, so that another aggregate's state is refused.
+    pub(super) fn layout(&self, kind: &str) -> Arc<str> {
+        let fields = self.partial.fields().iter().map(|it| format!("{}: {}", it.name(), it.data_type()));
+        let fields: Vec<_> = fields.collect();
+        format!("{kind}/1 keys {}; {}", self.key_count, fields.join(", ")).into()
+    }
+}
+
+impl AggregateSpec {
+    pub(crate) fn new(complete: bool, keys: Vec<GroupKey>, output: SchemaRef) -> Self {
+        Self { complete, keys, panes: None, output, physical: None }
     }
 
     /// The key column that is a window.
@@ -106,17 +113,30 @@ impl AggregateSpec {
         let window = self.keys.iter().position(|key| matches!(key, GroupKey::Window { event_time: true, .. }));
         window.or_else(|| self.keys.iter().position(|key| *key == GroupKey::EventTime))
     }
+}
 
-    /// True if rows are late by the watermark, and groups close.
-    pub(crate) fn waits_for_watermark(&self) -> bool {
+impl OperatorSpec for AggregateSpec {
+    /// Takes DataFusion's plan of the aggregate apart: rows come as partial ones.
+    fn take_input(&mut self, _: usize, plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let constant = self.keys == [GroupKey::Constant];
+        let (partial, physical) = Physical::of(&plan, constant)?;
+        self.physical = Some(physical);
+        Ok(partial)
+    }
+
+    fn build(self: Box<Self>, name: Arc<str>, emissions: BTreeSet<Emission>) -> Result<Box<dyn Operator>> {
+        Ok(Box::new(Aggregate::new(*self, name, emissions)?))
+    }
+
+    fn waits_for_watermark(&self) -> bool {
         !self.complete && self.pane().is_some()
     }
 
-    /// Names the columns of the state, so that another aggregate's state is refused.
-    fn layout(physical: &Physical) -> Arc<str> {
-        let fields = physical.partial.fields().iter().map(|it| format!("{}: {}", it.name(), it.data_type()));
-        let fields: Vec<_> = fields.collect();
-        format!("aggregate/1 keys {}; {}", physical.key_count, fields.join(", ")).into()
+    fn details(&self) -> Option<String> {
+        let Panes { size_us, slide_us, pane_us, .. } = self.panes?;
+        let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));
+        let (size, slide, pane) = (micros(size_us), micros(slide_us), micros(pane_us));
+        Some(format!("windows of {size:?} every {slide:?}, merged from panes of {pane:?}"))
     }
 }
 
@@ -153,21 +173,6 @@ fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Ve
     accumulator.state(EmitTo::All)
 }
 
-/// What an operator emits in an epoch.
-pub(crate) type Emitted = BTreeMap<Emission, Vec<RecordBatch>>;
-
-/// What an epoch brings to an operator, beside its rows.
-pub(crate) struct OperatorEpoch<'a> {
-    pub(crate) runner: &'a Runner,
-    pub(crate) clock: &'a dyn Clock,
-    /// Rows at or before this are late, microseconds.
-    pub(crate) late_us: Option<i64>,
-    /// Groups at or before this are closed, microseconds.
-    pub(crate) evict_us: Option<i64>,
-    /// False in an epoch without data.
-    pub(crate) with_data: bool,
-}
-
 /// An aggregate with its state.
 pub(crate) struct Aggregate {
     spec: AggregateSpec,
@@ -178,88 +183,18 @@ pub(crate) struct Aggregate {
 }
 
 impl Aggregate {
-    pub(crate) fn new(mut spec: AggregateSpec, emissions: BTreeSet<Emission>) -> Result<Self> {
+    fn new(mut spec: AggregateSpec, name: Arc<str>, emissions: BTreeSet<Emission>) -> Result<Self> {
         let physical = spec.physical.take().ok_or_else(|| Error::internal("an aggregate was not planned"))?;
         let pane = spec.pane().filter(|_| !spec.complete);
         let state = KeyedState::new(StateLayout {
-            operator: spec.name.clone(),
-            layout: AggregateSpec::layout(&physical),
+            operator: name,
+            layout: physical.layout("aggregate"),
             schema: physical.partial.clone(),
             key_columns: (0..physical.key_count).collect(),
             pane_column: pane,
+            row_column: None,
         })?;
         Ok(Self { spec, physical, state, emissions, pane })
-    }
-
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.spec.name
-    }
-
-    pub(crate) fn is_complete(&self) -> bool {
-        self.spec.complete
-    }
-
-    /// The sinks above it. Where a watermark acts they go by the same.
-    pub(crate) fn sinks(&self) -> &BTreeSet<usize> {
-        &self.spec.sinks
-    }
-
-    /// The stage whose state it takes over as long as the checkpoint has none of its own.
-    pub(crate) fn origin(&self) -> Option<&Arc<str>> {
-        self.spec.origin.as_ref()
-    }
-
-    /// What the epoch changed in the state: nothing.
-    pub(crate) fn no_delta(&self) -> OperatorDelta {
-        let (operator, layout) = (self.spec.name.clone(), AggregateSpec::layout(&self.physical));
-        OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
-    }
-
-    /// Merges partial rows, which come in input order, down to one row a key.
-    pub(crate) async fn merge(&self, runner: &Runner, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-        merge_with(&self.physical.merge, runner, rows).await
-    }
-
-    /// The plan of [`Self::merge`], for tasks that shrink their rows before the epoch's end.
-    pub(crate) fn merge_plan(&self) -> Arc<dyn ExecutionPlan> {
-        self.physical.merge.clone()
-    }
-
-    /// Takes the partial rows of a whole epoch; state changes stay in the overlay.
-    pub(crate) async fn epoch(
-        &mut self,
-        partials: Vec<RecordBatch>,
-        ctx: &OperatorEpoch<'_>,
-    ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
-        let mut numbers = OperatorNumbers { name: "stateStoreSave".to_owned(), ..OperatorNumbers::default() };
-        let new = self.new_rows(partials, ctx, &mut numbers).await?;
-        let changed = self.store(new, ctx.runner).await?;
-        numbers.rows_updated = changed.iter().map(|it| it.num_rows() as u64).sum();
-        let updated = ctx.clock.monotonic();
-        let mut closed = Vec::new();
-        if let (Some(_), Some(evict_us)) = (self.pane, ctx.evict_us) {
-            let evicted = self.state.evict_through(evict_us)?;
-            numbers.rows_removed = evicted.num_rows() as u64;
-            if evicted.num_rows() > 0 {
-                closed.push(evicted);
-            }
-        }
-        let removed = ctx.clock.monotonic();
-        let mut emitted = Emitted::new();
-        for emission in &self.emissions {
-            let rows = match emission {
-                Emission::Changed => changed.clone(),
-                Emission::Closed => closed.clone(),
-                Emission::Whole => self.state.all()?,
-            };
-            emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
-        }
-        numbers.rows_total = self.state.len() as u64;
-        numbers.memory_bytes = self.state.memory_bytes() as u64;
-        numbers.updates_ms = millis(updated.saturating_sub(started));
-        numbers.removals_ms = millis(removed.saturating_sub(updated));
-        Ok((emitted, numbers))
     }
 
     /// One row a key, without the late ones.
@@ -276,7 +211,7 @@ impl Aggregate {
             // Without keys there is a row even over no input.
             partials.push(empty.clone());
         }
-        let mut rows = self.merge(ctx.runner, partials).await?;
+        let mut rows = merge_with(&self.physical.merge, ctx.runner, partials).await?;
         if let (Some(panes), Some(key)) = (self.spec.panes, self.spec.window()) {
             rows = Spread { panes, key, merge: &self.physical.merge, runner: ctx.runner }.windows(rows).await?;
         }
@@ -302,7 +237,7 @@ impl Aggregate {
             new
         } else {
             // Stored rows first: order-sensitive aggregates see them as the older ones.
-            concat(&self.physical.partial, &self.merge(runner, vec![stored, new]).await?)?
+            concat(&self.physical.partial, &merge_with(&self.physical.merge, runner, vec![stored, new]).await?)?
         };
         self.state.put(merged.clone())?;
         Ok(vec![merged])
@@ -312,65 +247,62 @@ impl Aggregate {
         if rows.is_empty() {
             return Ok(rows);
         }
-        let rows = runner.run(&self.physical.finish, partials_input(rows)).await?;
+        let rows = runner.run(&self.physical.finish, rows_input(rows)).await?;
         rows.iter().map(|it| to_output(it, &self.spec.keys, &self.spec.output)).collect()
     }
-
-    pub(crate) fn delta(&self) -> Result<Option<OperatorDelta>> {
-        self.state.delta()
-    }
-
-    pub(crate) fn seal(&mut self) {
-        self.state.seal();
-    }
-
-    pub(crate) fn discard(&mut self) {
-        self.state.discard();
-    }
-
-    pub(crate) fn snapshot(&self) -> Result<OperatorSnapshot> {
-        self.state.snapshot()
-    }
-
-    /// Forgets all.
-    pub(crate) fn clear(&mut self) -> Result<()> {
-        self.state = KeyedState::new(self.state.layout().clone())?;
-        Ok(())
-    }
-
-    pub(crate) fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
-        self.state.load(snapshot)
-    }
-
-    pub(crate) fn apply(&mut self, delta: &OperatorDelta) -> Result<()> {
-        self.state.apply(delta)
-    }
 }
 
-/// Merges partial rows by the plan that [`Aggregate::merge_plan`] gives.
-pub(crate) async fn merge_with(
-    plan: &Arc<dyn ExecutionPlan>,
-    runner: &Runner,
-    rows: Vec<RecordBatch>,
-) -> Result<Vec<RecordBatch>> {
-    if rows.is_empty() {
-        return Ok(rows);
+#[async_trait]
+impl Operator for Aggregate {
+    fn stores(&self) -> &[KeyedState] {
+        std::slice::from_ref(&self.state)
     }
-    runner.run(plan, partials_input(rows)).await
-}
 
-fn partials_input(rows: Vec<RecordBatch>) -> RunInput {
-    RunInput { leaf: LeafId::Partials, rows, statics: Statics::default(), times: Arc::new(TimesSeen::default()) }
-}
+    fn stores_mut(&mut self) -> &mut [KeyedState] {
+        std::slice::from_mut(&mut self.state)
+    }
 
-/// One batch of all rows. The nodes of a plan may spell nullability differently: the state's schema counts.
-fn concat(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<RecordBatch> {
-    let wrong = |e| Error::internal("partial rows do not fit the state").because(e);
-    let rows = rows.iter().map(|it| RecordBatch::try_new(schema.clone(), it.columns().to_vec()));
-    let rows = rows.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
-    concat_batches(schema, &rows).map_err(wrong)
-}
+    fn shrink(&self, _: usize) -> Option<Arc<dyn ExecutionPlan>> {
+        Some(self.physical.merge.clone())
+    }
 
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool {
+        !self.spec.complete && next_us > used_us
+    }
+
+    async fn epoch(
+        &mut self,
+        inputs: Vec<Vec<RecordBatch>>,
+        ctx: &OperatorEpoch<'_>,
+    ) -> Result<(Emitted, OperatorNumbers)> {
+        let started = ctx.clock.monotonic();
+        let mut numbers = OperatorNumbers { name: "stateStoreSave".to_owned(), ..OperatorNumbers::default() };
+        let new = self.new_rows(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
+        let changed = self.store(new, ctx.runner).await?;
+        numbers.rows_updated = changed.iter().map(|it| it.num_rows() as u64).sum();
+        let updated = ctx.clock.monotonic();
+        let mut closed = Vec::new();
+        if let (Some(_), Some(evict_us)) = (self.pane, ctx.evict_us) {
+            let evicted = self.state.evict_through(evict_us)?;
+            numbers.rows_removed = evicted.num_rows() as u64;
+            if evicted.num_rows() > 0 {
+                closed.push(evicted);
+            }
+        }
+        let removed = ctx.clock.monotonic();
+        let mut emitted = Emitted::new();
+        for emission in &self.emissions {
+            let rows = match emission {
+                Emission::Changed | Emission::Rows => changed.clone(),
+                Emission::Closed => closed.clone(),
+                Emission::Whole => self.state.all()?,
+            };
+            emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
+        }
+        numbers.rows_total = self.state.len() as u64;
+        numbers.memory_bytes = self.state.memory_bytes() as u64;
+        numbers.updates_ms = millis(updated.saturating_sub(started));
+        numbers.removals_ms = millis(removed.saturating_sub(updated));
+        Ok((emitted, numbers))
+    }
 }

@@ -12,7 +12,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, Result};
 use tidegate_sql::Panes;
 
-use super::aggregate::merge_with;
+use super::merge_with;
 use crate::exec::Runner;
 
 /// Partial rows of panes, one a key, become partial rows of windows, one a key.

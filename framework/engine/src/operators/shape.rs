@@ -43,17 +43,25 @@ fn window_of(ends: &ArrayRef, size_us: i64, kind: &DataType) -> Result<ArrayRef>
 }
 
 /// Splits off the rows whose event time is at or before `late_us`: (kept, late). Rows without event time are kept.
-pub(crate) fn split_late(batch: RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, usize)> {
+pub(crate) fn parted(batch: RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, RecordBatch)> {
     let column = batch.columns().get(pane).ok_or_else(|| Error::internal("the event time is missing"))?;
     let times = times(column.as_ref())?;
     let keep: BooleanArray = times.iter().map(|it| Some(it.is_none_or(|time| time > late_us))).collect();
-    let late = batch.num_rows() - keep.true_count();
-    if late == 0 {
-        return Ok((batch, 0));
+    if keep.true_count() == batch.num_rows() {
+        let none = batch.slice(0, 0);
+        return Ok((batch, none));
     }
-    let kept =
-        filter_record_batch(&batch, &keep).map_err(|e| Error::internal("late rows can't be split off").because(e))?;
-    Ok((kept, late))
+    let of = |which: &BooleanArray| {
+        filter_record_batch(&batch, which).map_err(|e| Error::internal("late rows can't be split off").because(e))
+    };
+    let late: BooleanArray = keep.iter().map(|it| it.map(|it| !it)).collect();
+    Ok((of(&keep)?, of(&late)?))
+}
+
+/// As [`parted`], of the late rows only their number.
+pub(crate) fn split_late(batch: RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, usize)> {
+    let (kept, late) = parted(batch, pane, late_us)?;
+    Ok((kept, late.num_rows()))
 }
 
 fn times(column: &dyn Array) -> Result<&arrow_array::TimestampMicrosecondArray> {

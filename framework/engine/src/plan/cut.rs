@@ -1,29 +1,28 @@
-//! Cuts a query's plan at its stateful aggregates: below each stands a piece that runs per chunk of input, above it a
-//! piece that runs on what the operator emits.
+//! Cuts a query's plan at its stateful operators: below each stand pieces that run per chunk of input, above it a piece
+//! that runs on what the operator emits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ExprSchema};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan, lit};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, OutputMode, Result};
-use tidegate_sql::{by_panes, reads_stream};
 
 use super::physical::PiecePlanner;
 use super::stage_leaf::StageLeaf;
+use super::stateful::{Planned, is_stateful, planned};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
 use crate::exec::{LeafExec, LeafId};
-use crate::operators::aggregate::{AggregateSpec, GroupKey};
+use crate::operators::OperatorSpec;
 
 /// Where the rows of a piece go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Into a stateful stage, as partial aggregates.
-    Stage(usize),
+    /// Into a port of a stateful stage.
+    Stage { stage: usize, port: usize },
     /// To a sink.
     Sink(usize),
     /// Nowhere: it is there for the event times that it meets.
@@ -46,11 +45,19 @@ pub(crate) struct SinkId {
     pub(crate) group: BTreeSet<Arc<str>>,
 }
 
-/// A stateful aggregate.
+/// A stateful operator.
 pub(crate) struct Stage {
-    pub(crate) spec: AggregateSpec,
+    /// The name of its state.
+    pub(crate) name: Arc<str>,
+    pub(crate) spec: Box<dyn OperatorSpec>,
     /// What is asked of it.
     pub(crate) emissions: BTreeSet<Emission>,
+    /// The stages that it reads.
+    pub(crate) below: BTreeSet<usize>,
+    /// The sinks above it. Where a watermark acts they go by the same.
+    pub(crate) sinks: BTreeSet<usize>,
+    /// The stage that it was one with before their sinks went by different watermarks.
+    pub(crate) origin: Option<Arc<str>>,
 }
 
 /// The whole query: pieces and stages, upstream first.
@@ -68,13 +75,15 @@ pub(crate) struct GraphBuilder<'a> {
     known: Vec<Identity>,
     /// The first stage of those that differ by nothing but the group, for each stage.
     first: Vec<usize>,
-    waiting: Vec<(usize, Aggregate)>,
+    /// The ports of stages that have no piece yet.
+    waiting: Vec<(usize, usize, LogicalPlan)>,
 }
 
 /// What makes a stage the same for two sinks.
 #[derive(PartialEq, Eq)]
 struct Identity {
     plan: LogicalPlan,
+    kind: &'static str,
     /// It neither drops nor closes anything.
     complete: bool,
     /// Where the watermark acts: the nodes that it is made of.
@@ -102,12 +111,12 @@ impl<'a> GraphBuilder<'a> {
         };
         let top = self.cut(plan, emission, &sink).map_err(from_datafusion)?;
         // Upstream stages were found last: a stage's piece must exist before its reader's stage runs.
-        for (stage, aggregate) in std::mem::take(&mut self.waiting) {
-            let piece = self.planner.piece(&LogicalPlan::Aggregate(aggregate)).await?;
+        for (stage, port, plan) in std::mem::take(&mut self.waiting) {
+            let plan = self.planner.piece(&plan).await?;
             let spec = self.graph.stages.get_mut(stage).map(|it| &mut it.spec);
             let spec = spec.ok_or_else(|| Error::internal("a stage is missing"))?;
-            let partial = spec.take_physical(&piece)?;
-            self.push(partial, Target::Stage(stage));
+            let piece = spec.take_input(port, plan)?;
+            self.push(piece, Target::Stage { stage, port });
         }
         let plan = self.planner.piece(&top).await?;
         let schema = plan.schema();
@@ -132,55 +141,47 @@ impl<'a> GraphBuilder<'a> {
         self.graph.pieces.push(Piece { plan, leaves, target });
     }
 
-    /// Puts a leaf in the place of each topmost aggregate over a stream.
+    /// Puts a leaf in the place of each topmost stateful node.
     fn cut(&mut self, plan: LogicalPlan, emission: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
-        let cut = plan.transform_down(|node| match node {
-            LogicalPlan::Aggregate(aggregate) if reads_stream(&aggregate.input) => {
-                let schema = aggregate.schema.clone();
-                let stage = self.stage(aggregate, emission, sink)?;
-                Ok(Transformed::new(StageLeaf::plan(stage, emission, schema), true, TreeNodeRecursion::Jump))
+        let cut = plan.transform_down(|node| {
+            if !is_stateful(&node, emission) {
+                return Ok(Transformed::no(node));
             }
-            other => Ok(Transformed::no(other)),
+            let leaf = self.stage(node, emission, sink)?;
+            Ok(Transformed::new(leaf, true, TreeNodeRecursion::Jump))
         })?;
         Ok(cut.data)
     }
 
-    /// The stage of an aggregate, shared with an identical one. Append and update share state; complete, which neither
-    /// drops nor evicts, has its own. So has each group of sinks where the watermark acts.
-    fn stage(&mut self, aggregate: Aggregate, emission: Emission, sink: &SinkId) -> Result<usize, DataFusionError> {
-        // An aggregate over an aggregate reads what the lower one has closed.
-        let input = self.cut(Arc::unwrap_or_clone(aggregate.input), Emission::Closed, sink)?;
-        let schema = aggregate.schema;
-        let aggregate = Aggregate::try_new(Arc::new(input), aggregate.group_expr, aggregate.aggr_expr)?;
-        let complete = emission == Emission::Whole;
-        let plan = LogicalPlan::Aggregate(aggregate.clone());
-        let (aggregate, panes) = match by_panes(&aggregate)? {
-            Some((aggregate, panes)) => (aggregate, Some(panes)),
-            None => (aggregate, None),
-        };
-        let (aggregate, keys) = with_plain_keys(aggregate)?;
-        let mut spec = AggregateSpec::new("".into(), complete, keys, Arc::clone(schema.inner()));
+    /// The leaf of a node's stage, which it shares with an identical one. Append and update share state; complete, which
+    /// neither drops nor evicts, has its own. So has each group of sinks where the watermark acts.
+    fn stage(&mut self, node: LogicalPlan, asked: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
+        let schema = node.schema().clone();
+        // An operator over an aggregate reads what the lower one has closed.
+        let inputs = node.inputs().into_iter().map(|it| self.cut(it.clone(), Emission::Closed, sink));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let below = inputs.iter().flat_map(stages_in).collect();
+        let node = node.with_new_exprs(node.expressions(), inputs)?;
+        let Planned { kind, complete, emission, spec, ports } = planned(&node, &schema, asked)?;
         let group = spec.waits_for_watermark().then(|| sink.group.clone());
-        let identity = Identity { plain: self.plain(plan.clone())?, plan, complete, group };
+        let identity = Identity { plain: self.plain(node.clone())?, plan: node, kind, complete, group };
         if let Some(at) = self.known.iter().position(|it| *it == identity) {
             if let Some(stage) = self.graph.stages.get_mut(at) {
                 stage.emissions.insert(emission);
-                stage.spec.sinks.insert(sink.at);
+                stage.sinks.insert(sink.at);
             }
-            return Ok(at);
+            return Ok(StageLeaf::plan(at, emission, schema));
         }
         let at = self.known.len();
         let first = self.known.iter().position(|it| it.complete == complete && it.plain == identity.plain);
-        let origin = first.and_then(|it| self.graph.stages.get(it)).map(|it| it.spec.name.clone());
-        spec.name = self.name(&identity, origin.as_deref()).into();
-        spec.origin = origin;
-        spec.panes = panes;
-        spec.sinks.insert(sink.at);
-        self.graph.stages.push(Stage { spec, emissions: BTreeSet::from([emission]) });
+        let origin = first.and_then(|it| self.graph.stages.get(it)).map(|it| it.name.clone());
+        let name = self.name(&identity, origin.as_deref()).into();
+        let (emissions, sinks) = (BTreeSet::from([emission]), BTreeSet::from([sink.at]));
+        self.graph.stages.push(Stage { name, spec, emissions, below, sinks, origin });
         self.known.push(identity);
         self.first.push(first.unwrap_or(at));
-        self.waiting.push((at, aggregate));
-        Ok(at)
+        self.waiting.extend(ports.into_iter().enumerate().map(|(port, plan)| (at, port, plan)));
+        Ok(StageLeaf::plan(at, emission, schema))
     }
 
     /// The plan as if no stage below it were there once for each group.
@@ -203,51 +204,32 @@ impl<'a> GraphBuilder<'a> {
                 Some(group) => format!("{origin}-by-{}", group.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("+")),
                 None => format!("{origin}-again"),
             };
-            while self.graph.stages.iter().any(|it| *it.spec.name == *name) {
+            while self.graph.stages.iter().any(|it| *it.name == *name) {
                 name.push_str("-again");
             }
             return name;
         }
-        let counted = |until: usize| self.first.iter().take(until).enumerate().filter(|(at, it)| at == *it).count();
+        let kind = identity.kind;
+        let counted = |until: usize| {
+            let firsts = self.first.iter().zip(&self.known).take(until).enumerate();
+            firsts.filter(|(at, (first, it))| at == *first && it.kind == kind).count()
+        };
         match self.known.iter().position(|it| it.plain == identity.plain) {
-            Some(twin) => format!("aggregate-{}-complete", counted(twin)),
-            None => format!("aggregate-{}", counted(self.first.len())),
+            Some(twin) => format!("{kind}-{}-complete", counted(twin)),
+            None => format!("{kind}-{}", counted(self.first.len())),
         }
     }
 }
 
-/// The aggregate with keys that hash and store well: a window by its end alone, a constant where there is no key.
-fn with_plain_keys(aggregate: Aggregate) -> Result<(Aggregate, Vec<GroupKey>), DataFusionError> {
-    let schema = aggregate.input.schema().clone();
-    let mut keys = Vec::new();
-    let mut exprs = Vec::new();
-    for expr in aggregate.group_expr {
-        if matches!(expr, Expr::GroupingSet(_)) {
-            // Keys are made by DataFusion then; none of them is an event time.
-            return Ok((Aggregate::try_new(aggregate.input, vec![expr], aggregate.aggr_expr)?, Vec::new()));
-        }
-        let (key, expr) = plain_key(expr, &schema)?;
-        keys.push(key);
-        exprs.push(expr);
-    }
-    if exprs.is_empty() {
-        keys.push(GroupKey::Constant);
-        exprs.push(lit(0_i8).alias("__all"));
-    }
-    Ok((Aggregate::try_new(aggregate.input, exprs, aggregate.aggr_expr)?, keys))
-}
-
-fn plain_key(expr: Expr, schema: &DFSchema) -> Result<(GroupKey, Expr), DataFusionError> {
-    let (_, field) = expr.to_field(schema as &dyn ExprSchema)?;
-    let event_time = tidegate_sql::event_time::event_time(&field).is_some();
-    match tidegate_sql::event_time::window_size_us(&field) {
-        Some(size_us) => {
-            let end = datafusion::functions::core::get_field().call(vec![expr, lit("end")]);
-            Ok((GroupKey::Window { size_us, event_time }, end))
-        }
-        None if event_time => Ok((GroupKey::EventTime, expr)),
-        None => Ok((GroupKey::Plain, expr)),
-    }
+/// The stages that a plan reads.
+fn stages_in(plan: &LogicalPlan) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    // The visitor does not fail.
+    let _ = plan.apply(|node| {
+        found.extend(StageLeaf::of(node).map(StageLeaf::stage));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 fn collect_leaves(plan: &Arc<dyn ExecutionPlan>, found: &mut BTreeSet<LeafId>) {

@@ -112,15 +112,15 @@ impl QueryPlan {
                     Emission::Closed => "groups that the watermark closes (append)",
                     Emission::Changed => "groups that changed (update)",
                     Emission::Whole => "all groups (complete)",
+                    Emission::Rows => "rows as they come",
                 })
                 .collect();
-            writeln!(text, "stage {at}: state '{}', emits {}", stage.spec.name, emits.join(" and "))?;
-            if let Some(panes) = stage.spec.panes {
-                let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));
-                let (size, slide, pane) = (micros(panes.size_us), micros(panes.slide_us), micros(panes.pane_us));
-                writeln!(text, "    windows of {size:?} every {slide:?}, merged from panes of {pane:?}")?;
+            writeln!(text, "stage {at}: state '{}', emits {}", stage.name, emits.join(" and "))?;
+            if let Some(details) = stage.spec.details() {
+                writeln!(text, "    {details}")?;
             }
-            for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Stage(at)) {
+            let feeds = |it: &Target| matches!(it, Target::Stage { stage, .. } if *stage == at);
+            for piece in self.graph.pieces.iter().filter(|it| feeds(&it.target)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }
         }

@@ -42,7 +42,12 @@ pub(crate) fn sink(name: &str, sql: &str, mode: OutputMode) -> SinkPart {
 }
 
 pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str)], sinks: Vec<SinkPart>) -> QuerySpec {
-    let views = views.iter().map(|(name, sql)| ViewSpec { name: (*name).into(), sql: (*sql).into(), watermark: None });
+    let views = views.iter().map(|(name, sql)| ViewSpec {
+        name: (*name).into(),
+        sql: (*sql).into(),
+        watermark: None,
+        deduplicate: None,
+    });
     QuerySpec {
         name: "q".into(),
         sources,

@@ -7,4 +7,5 @@ mod harness;
 mod observed;
 mod plans;
 mod restart;
+mod stateful;
 mod statics;

@@ -1,35 +1,35 @@
 //! Chunks: immutable rows with their key bytes, in canonical order, and the marks of those that are dead.
 //!
-//! Canonical order is (pane, hash, key): a function of the rows alone, so a restart gives the same order. Within one
-//! pane the hash comes first, so rows lie by virtual node.
+//! Canonical order is (pane, hash, key, row): a function of the rows alone, so a restart gives the same order. Within one
+//! pane the hash comes first, so rows lie by virtual node. Where one key has rows of many panes it is (hash, key, pane,
+//! row): so or so the rows of a key lie together, a **run**, by pane.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, ArrayRef, BinaryArray, PrimitiveArray, RecordBatch, StructArray, UInt32Array};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow_buffer::BooleanBufferBuilder;
+use arrow_schema::SchemaRef;
 use arrow_select::interleave::interleave;
 use arrow_select::take::{take, take_record_batch};
 use tidegate_api::{Error, Result};
 
 use super::key::key_hash;
-use super::layout::StateLayout;
+use super::layout::{Pieces, StateLayout};
+use compact::compacted;
+
+mod compact;
 
 /// Most rows of a chunk, so that merging has an end and offsets never overflow.
 pub(super) const MAX_ROWS: usize = 1 << 20;
 /// A chunk above this is merged no more.
 pub(super) const MAX_BYTES: usize = 128 << 20;
-/// Panes closer than this lie in one piece; rows in it are told apart by value.
-const PIECE_US: i64 = 1_000_000;
-
-/// Which piece of the state a pane lies in.
-pub(super) fn piece_of(pane: Option<i64>) -> Option<i64> {
-    pane.map(|us| us.div_euclid(PIECE_US))
-}
 
 /// Where a row lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Place {
     pub(super) chunk: u32,
     pub(super) row: u32,
@@ -48,11 +48,22 @@ impl Place {
     }
 }
 
+/// Keys that are encoded and hashed already.
+pub(super) type Hashed<'a> = (&'a BinaryArray, &'a [u64]);
+
 /// Rows of one piece.
 pub(super) struct Chunk {
     rows: RecordBatch,
     keys: BinaryArray,
+    ids: Option<Int64Array>,
     panes: Option<PrimitiveArray<TimestampMicrosecondType>>,
+    pieces: Pieces,
+    /// The smallest pane that may live and the largest.
+    range: Option<(i64, i64)>,
+    /// Rows by pane, where they do not lie so; made when the first is over.
+    by_pane: OnceLock<Vec<u32>>,
+    /// So many of them are dead.
+    thinned: usize,
     dead: Vec<u64>,
     dead_rows: usize,
     bytes: usize,
@@ -60,32 +71,47 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// `rows` in canonical order with their `keys`.
-    pub(super) fn new(rows: RecordBatch, keys: BinaryArray, pane_column: Option<usize>) -> Self {
-        let panes = pane_column.and_then(|it| rows.columns().get(it)).and_then(|it| it.as_primitive_opt().cloned());
+    pub(super) fn new(rows: RecordBatch, keys: BinaryArray, layout: &StateLayout) -> Self {
+        let panes = layout.panes(&rows);
+        let ids = layout.row_ids(&rows);
         let bytes = rows.get_array_memory_size() + keys.get_array_memory_size();
-        Self { rows, keys, panes, dead: Vec::new(), dead_rows: 0, bytes }
+        let pieces = layout.pieces();
+        let range = panes.as_ref().and_then(|it| range_of(it, pieces));
+        let (by_pane, thinned) = (OnceLock::new(), 0);
+        Self { rows, keys, ids, panes, pieces, range, by_pane, thinned, dead: Vec::new(), dead_rows: 0, bytes }
     }
 
     /// Puts rows into canonical order and cuts them by piece. The second part holds the hash of each row.
-    pub(super) fn cut(layout: &StateLayout, rows: &RecordBatch) -> Result<Vec<(Self, Vec<u64>)>> {
-        let keys = layout.keys(rows)?;
-        let panes = layout.panes(rows);
+    pub(super) fn cut(
+        layout: &StateLayout,
+        rows: &RecordBatch,
+        known: Option<Hashed<'_>>,
+    ) -> Result<Vec<(Self, Vec<u64>)>> {
+        let keys = match known {
+            Some((keys, _)) => keys.clone(),
+            None => layout.keys(rows)?,
+        };
+        let hash = |row: usize| match known.and_then(|(_, hashes)| hashes.get(row)) {
+            Some(hash) => *hash,
+            None => key_hash(keys.value(row)),
+        };
+        let (panes, ids, pieces) = (layout.panes(rows), layout.row_ids(rows), layout.pieces());
         let pane = |row: usize| panes.as_ref().filter(|it| it.is_valid(row)).map(|it| it.value(row));
-        let mut order: Vec<(Option<i64>, u64, u32)> = (0u32..)
-            .zip(keys.iter())
-            .map(|(at, key)| (pane(at as usize), key_hash(key.unwrap_or_default()), at))
+        let id = |row: u32| ids.as_ref().map(|it| it.value(row as usize));
+        let mut order: Vec<(Option<i64>, u64, u32)> = (0..u32::try_from(rows.num_rows()).unwrap_or(u32::MAX))
+            .map(|at| (pane(at as usize), hash(at as usize), at))
             .collect();
         order.sort_unstable_by(|a, b| {
             let by_key = || keys.value(a.2 as usize).cmp(keys.value(b.2 as usize));
-            (a.0, a.1).cmp(&(b.0, b.1)).then_with(by_key).then(a.2.cmp(&b.2))
+            canonical(pieces, (a.0, a.1), (b.0, b.1), by_key).then_with(|| id(a.2).cmp(&id(b.2))).then(a.2.cmp(&b.2))
         });
         let mut chunks = Vec::new();
-        for group in order.chunk_by(|a, b| piece_of(a.0) == piece_of(b.0)) {
+        for group in order.chunk_by(|a, b| pieces.of(a.0) == pieces.of(b.0)) {
             for part in group.chunks(MAX_ROWS) {
                 let at = UInt32Array::from_iter_values(part.iter().map(|it| it.2));
                 let rows = take_record_batch(rows, &at).map_err(copying)?;
                 let keys = take(&keys, &at, None).map_err(copying)?;
-                let chunk = Self::new(compacted(&rows)?, keys.as_binary::<i32>().clone(), layout.pane_column);
+                let chunk = Self::new(compacted(&rows)?, keys.as_binary::<i32>().clone(), layout);
                 chunks.push((chunk, part.iter().map(|it| it.1).collect()));
             }
         }
@@ -104,6 +130,10 @@ impl Chunk {
         self.bytes + self.dead.len() * 8
     }
 
+    pub(super) fn columns(&self) -> &[ArrayRef] {
+        self.rows.columns()
+    }
+
     /// The key bytes of a row; no bytes if there is no such row.
     pub(super) fn key(&self, row: usize) -> &[u8] {
         if row < self.keys.len() { self.keys.value(row) } else { &[] }
@@ -113,18 +143,74 @@ impl Chunk {
         key_hash(self.key(row))
     }
 
+    /// What tells a row from the others of its key, if a key may have several.
+    pub(super) fn id(&self, row: usize) -> Option<i64> {
+        self.ids.as_ref().filter(|it| row < it.len()).map(|it| it.value(row))
+    }
+
+    /// One more than the largest of them.
+    pub(super) fn next_id(&self) -> i64 {
+        let largest = self.ids.as_ref().and_then(|it| it.values().iter().copied().max());
+        largest.map_or(0, |it| it.saturating_add(1))
+    }
+
     /// When a row is over; never: none.
     pub(super) fn pane(&self, row: usize) -> Option<i64> {
         self.panes.as_ref().filter(|it| row < it.len() && it.is_valid(row)).map(|it| it.value(row))
     }
 
-    /// The smallest and largest pane of all rows that have one.
+    /// Which piece its rows belong to.
+    pub(super) fn piece(&self) -> Option<i64> {
+        self.pieces.of(self.pane(0))
+    }
+
+    /// A smallest and a largest pane, between which those of all live rows are that have one.
     pub(super) fn pane_range(&self) -> Option<(i64, i64)> {
-        let panes = self.panes.as_ref()?;
-        // Canonical order: nulls first, then rising.
-        let first = panes.null_count();
-        let last = panes.len().checked_sub(1)?;
-        (first <= last).then(|| (panes.value(first), panes.value(last)))
+        self.range
+    }
+
+    /// The rows that are over at `through_us`, but those that [`Self::thin`] was told of.
+    pub(super) fn over(&self, through_us: i64) -> impl Iterator<Item = usize> {
+        let none = (0..0, &[][..]);
+        let (range, rows) = match (&self.panes, self.range) {
+            (Some(panes), Some((first, last))) if first <= through_us => match self.pieces {
+                Pieces::BySecond => {
+                    let nulls = panes.null_count();
+                    let timed = panes.values().get(nulls..).unwrap_or_default();
+                    (nulls..nulls + timed.partition_point(|it| *it <= through_us), &[][..])
+                }
+                Pieces::One if last <= through_us && panes.null_count() == 0 => (0..self.len(), &[][..]),
+                Pieces::One => (0..0, self.thinning(through_us)),
+            },
+            _ => none,
+        };
+        range.chain(rows.iter().map(|it| *it as usize))
+    }
+
+    /// Marks all rows dead that are over, and returns how many were not.
+    pub(super) fn thin(&mut self, through_us: i64) -> usize {
+        let over: Vec<usize> = self.over(through_us).collect();
+        if let Some(range) = self.range.as_mut().filter(|it| it.0 <= through_us) {
+            range.0 = through_us.saturating_add(1);
+        }
+        if self.by_pane.get().is_some() {
+            self.thinned += over.len();
+        }
+        over.into_iter().filter(|row| self.kill(*row)).count()
+    }
+
+    /// The rows that are over, by pane.
+    fn thinning(&self, through_us: i64) -> &[u32] {
+        let pane = |row: u32| self.pane(row as usize);
+        let by_pane = self.by_pane.get_or_init(|| {
+            let rows = 0..u32::try_from(self.len()).unwrap_or(u32::MAX);
+            let mut rows: Vec<(i64, u32)> = rows.filter_map(|row| Some((pane(row)?, row))).collect();
+            rows.sort_unstable();
+            rows.into_iter().map(|it| it.1).collect()
+        });
+        let left = by_pane.get(self.thinned..).unwrap_or_default();
+        let over = left.partition_point(|row| pane(*row).is_some_and(|it| it <= through_us));
+        left.get(..over).unwrap_or_default()
     }
 
     pub(super) fn is_live(&self, row: usize) -> bool {
@@ -150,6 +236,91 @@ impl Chunk {
     pub(super) fn live_rows(&self) -> impl Iterator<Item = usize> {
         (0..self.len()).filter(|row| self.is_live(*row))
     }
+
+    /// The runs: where the rows of each key begin, with the key's hash.
+    pub(super) fn runs(&self) -> impl Iterator<Item = (usize, u64)> {
+        let begins = |row: &usize| *row == 0 || self.key(*row) != self.key(*row - 1);
+        (0..self.len()).filter(begins).map(|row| (row, self.hash(row)))
+    }
+
+    /// The rows of the run that begins at `first` whose panes are within `panes`, live or dead.
+    pub(super) fn run(&self, first: usize, panes: Option<(i64, i64)>) -> impl Iterator<Item = usize> {
+        let Range { start, end } = first..self.len();
+        let start = match panes {
+            Some((from, _)) => self.gallop(first, |row| self.pane(row).is_none_or(|it| it < from)),
+            None => start,
+        };
+        let key = self.key(first);
+        let within = move |row: &usize| {
+            self.key(*row) == key && panes.is_none_or(|(_, to)| self.pane(*row).is_some_and(|it| it <= to))
+        };
+        (start..end).take_while(within)
+    }
+
+    /// The row of a run that is `id`.
+    pub(super) fn in_run(&self, first: usize, pane: Option<i64>, id: Option<i64>) -> Option<usize> {
+        let at = self.gallop(first, |row| (self.pane(row), self.id(row)) < (pane, id));
+        let same = at < self.len() && self.key(at) == self.key(first) && (self.pane(at), self.id(at)) == (pane, id);
+        same.then_some(at)
+    }
+
+    /// The first row of a run, or behind it, for which `below` does not hold: it holds for those before it.
+    fn gallop(&self, first: usize, below: impl Fn(usize) -> bool) -> usize {
+        let key = self.key(first);
+        let below = |row: usize| row < self.len() && self.key(row) == key && below(row);
+        let (mut from, mut step) = (first, 1);
+        while below(from + step - 1) {
+            from += step;
+            step *= 2;
+        }
+        let mut to = from + step - 1;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if below(middle) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        from
+    }
+
+    /// Makes a BOOLEAN true in some rows.
+    pub(super) fn set_flags(&mut self, column: usize, rows: &[usize]) -> Result<()> {
+        let mut columns = self.rows.columns().to_vec();
+        let Some(flags) = columns.get_mut(column) else { return Ok(()) };
+        let old = flags.as_boolean_opt().ok_or_else(|| Error::internal(format!("column {column} holds no flags")))?;
+        let mut bits = BooleanBufferBuilder::new(old.len());
+        bits.append_buffer(old.values());
+        rows.iter().filter(|row| **row < old.len()).for_each(|row| bits.set_bit(*row, true));
+        *flags = Arc::new(BooleanArray::new(bits.finish(), None));
+        self.rows = RecordBatch::try_new(self.rows.schema(), columns).map_err(copying)?;
+        Ok(())
+    }
+}
+
+/// Canonical order of (pane, hash) and key.
+fn canonical(
+    pieces: Pieces,
+    a: (Option<i64>, u64),
+    b: (Option<i64>, u64),
+    by_key: impl FnOnce() -> Ordering,
+) -> Ordering {
+    match pieces {
+        Pieces::BySecond => a.cmp(&b).then_with(by_key),
+        Pieces::One => a.1.cmp(&b.1).then_with(by_key).then(a.0.cmp(&b.0)),
+    }
+}
+
+fn range_of(panes: &PrimitiveArray<TimestampMicrosecondType>, pieces: Pieces) -> Option<(i64, i64)> {
+    if pieces == Pieces::One {
+        let panes = || panes.iter().flatten();
+        return panes().min().zip(panes().max());
+    }
+    // Canonical order: nulls first, then rising.
+    let first = panes.null_count();
+    let last = panes.len().checked_sub(1)?;
+    (first <= last).then(|| (panes.value(first), panes.value(last)))
 }
 
 /// A row that was picked out of several chunks, with what its canonical order needs.
@@ -166,15 +337,19 @@ impl Pick {
     }
 
     /// Puts picks in canonical order. The sort is stable since chunks are sorted runs.
-    pub(super) fn sort(picks: &mut [Self], sources: &[&Chunk]) {
+    pub(super) fn sort(picks: &mut [Self], sources: &[&Chunk], pieces: Pieces) {
         let key = |it: &Self| sources.get(it.source).map_or(&[][..], |chunk| chunk.key(it.row));
-        picks.sort_by(|a, b| (a.pane, a.hash).cmp(&(b.pane, b.hash)).then_with(|| key(a).cmp(key(b))));
+        let id = |it: &Self| sources.get(it.source).and_then(|chunk| chunk.id(it.row));
+        picks.sort_by(|a, b| {
+            canonical(pieces, (a.pane, a.hash), (b.pane, b.hash), || key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b)))
+        });
     }
 
     /// Puts picks in the order of virtual nodes: by hash, whatever the pane.
     pub(super) fn sort_by_node(picks: &mut [Self], sources: &[&Chunk]) {
         let key = |it: &Self| sources.get(it.source).map_or(&[][..], |chunk| chunk.key(it.row));
-        picks.sort_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(key(b))));
+        let id = |it: &Self| sources.get(it.source).and_then(|chunk| chunk.id(it.row));
+        picks.sort_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b))));
     }
 }
 
@@ -192,13 +367,22 @@ pub(super) fn gather(schema: &SchemaRef, sources: &[&Chunk], picks: &[Pick]) -> 
         return compacted(&take_record_batch(&only.rows, &at).map_err(copying)?);
     }
     let places: Vec<_> = picks.iter().map(|it| (it.source, it.row)).collect();
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for at in 0..schema.fields().len() {
+    let columns = gather_columns(0..schema.fields().len(), sources, &places)?;
+    compacted(&RecordBatch::try_new(schema.clone(), columns).map_err(copying)?)
+}
+
+/// Copies some columns of rows at (source, row).
+pub(super) fn gather_columns(
+    columns: impl Iterator<Item = usize>,
+    sources: &[&Chunk],
+    places: &[(usize, usize)],
+) -> Result<Vec<ArrayRef>> {
+    let copied = columns.map(|at| {
         let arrays: Vec<&dyn Array> =
             sources.iter().filter_map(|it| it.rows.columns().get(at)).map(AsRef::as_ref).collect();
-        columns.push(interleave(&arrays, &places).map_err(copying)?);
-    }
-    compacted(&RecordBatch::try_new(schema.clone(), columns).map_err(copying)?)
+        interleave(&arrays, places).map_err(copying)
+    });
+    copied.collect()
 }
 
 /// Copies the keys of the picked rows.
@@ -210,45 +394,4 @@ pub(super) fn gather_keys(sources: &[&Chunk], picks: &[Pick]) -> Result<BinaryAr
 
 fn copying(error: arrow_schema::ArrowError) -> Error {
     Error::internal("state rows can't be copied").because(error)
-}
-
-/// The same rows without the buffers that views would keep alive: taking rows copies all else.
-fn compacted(rows: &RecordBatch) -> Result<RecordBatch> {
-    if !rows.schema_ref().fields().iter().any(|it| has_views(it.data_type())) {
-        return Ok(rows.clone());
-    }
-    let columns = rows.columns().iter().map(compacted_array).collect::<Result<Vec<_>>>()?;
-    RecordBatch::try_new(rows.schema(), columns).map_err(copying)
-}
-
-fn has_views(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8View | DataType::BinaryView => true,
-        DataType::Struct(fields) => fields.iter().any(|it| has_views(it.data_type())),
-        DataType::List(it) | DataType::LargeList(it) => has_views(it.data_type()),
-        _ => false,
-    }
-}
-
-fn compacted_array(array: &ArrayRef) -> Result<ArrayRef> {
-    Ok(match array.data_type() {
-        it if !has_views(it) => array.clone(),
-        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
-        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
-        DataType::Struct(fields) => {
-            let columns = array.as_struct().columns().iter().map(compacted_array).collect::<Result<Vec<_>>>()?;
-            Arc::new(StructArray::try_new(fields.clone(), columns, array.nulls().cloned()).map_err(copying)?)
-        }
-        DataType::List(_) => {
-            let (field, ends, values, nulls) = array.as_list::<i32>().clone().into_parts();
-            let list = arrow_array::ListArray::try_new(field, ends, compacted_array(&values)?, nulls);
-            Arc::new(list.map_err(copying)?)
-        }
-        DataType::LargeList(_) => {
-            let (field, ends, values, nulls) = array.as_list::<i64>().clone().into_parts();
-            let list = arrow_array::LargeListArray::try_new(field, ends, compacted_array(&values)?, nulls);
-            Arc::new(list.map_err(copying)?)
-        }
-        _ => array.clone(),
-    })
 }

@@ -3,11 +3,38 @@
 use std::sync::Arc;
 
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, ArrayRef, PrimitiveArray, RecordBatch};
+use arrow_array::{Array, ArrayRef, Int64Array, PrimitiveArray, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 use tidegate_api::{Error, Result};
 
 use super::key::encode_keys;
+
+/// Panes closer than this lie in one piece; rows in it are told apart by value.
+const PIECE_US: i64 = 1_000_000;
+
+/// How rows are cut into pieces, which are indexed, merged and dropped by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pieces {
+    /// By the second of their pane: a closed window drops its piece whole.
+    BySecond,
+    /// All in one, which a key is looked up in once, whatever the panes of its rows.
+    One,
+}
+
+impl Pieces {
+    /// Which piece a pane lies in.
+    pub(super) fn of(self, pane: Option<i64>) -> Option<i64> {
+        match self {
+            Self::BySecond => pane.map(|us| us.div_euclid(PIECE_US)),
+            Self::One => Some(0),
+        }
+    }
+
+    /// The pieces that may hold panes at or before `through_us`: up to this one.
+    pub(super) fn last(self, through_us: i64) -> Option<i64> {
+        self.of(Some(through_us))
+    }
+}
 
 /// The columns of an operator's state.
 #[derive(Clone, Debug)]
@@ -24,14 +51,24 @@ pub struct StateLayout {
     /// pane is null are never over. If the column is one of the keys too, closing a window drops its index whole
     /// instead of key by key: make it one wherever the key fixes it.
     pub pane_column: Option<usize>,
+    /// Tells the rows of one key apart (BIGINT), for a state of several rows a key: `key_columns` alone say then where a
+    /// row lies and by what it is found, both together which row it is. Its pane never changes. None: a key has one row
+    /// at most.
+    pub row_column: Option<usize>,
 }
 
 impl StateLayout {
     /// Looks at the layout itself.
     pub(super) fn check(&self) -> Result<()> {
         let columns = self.schema.fields().len();
-        if let Some(at) = self.key_columns.iter().chain(&self.pane_column).find(|it| **it >= columns) {
+        let named = self.key_columns.iter().chain(&self.pane_column).chain(&self.row_column);
+        if let Some(at) = named.into_iter().find(|it| **it >= columns) {
             return Err(self.wrong(format!("column {at} of {columns} is named")));
+        }
+        if let Some(row) = self.row_column.and_then(|it| self.schema.fields().get(it))
+            && *row.data_type() != DataType::Int64
+        {
+            return Err(self.wrong(format!("row column '{}' is {}, expected Int64", row.name(), row.data_type())));
         }
         let Some(pane) = self.pane_column.and_then(|it| self.schema.fields().get(it)) else { return Ok(()) };
         match pane.data_type() {
@@ -47,10 +84,21 @@ impl StateLayout {
         self.pane_column.is_none_or(|pane| self.key_columns.contains(&pane))
     }
 
-    /// The key columns alone.
-    pub(super) fn key_schema(&self) -> SchemaRef {
-        let fields: Vec<_> = self.key_columns.iter().filter_map(|it| self.schema.fields().get(*it).cloned()).collect();
-        Arc::new(Schema::new(fields))
+    /// How panes are laid out in pieces.
+    pub(super) fn pieces(&self) -> Pieces {
+        if self.row_column.is_some() && !self.key_has_pane() { Pieces::One } else { Pieces::BySecond }
+    }
+
+    /// The columns that say which row it is. Where a key has several, its pane too, by which it is found among them.
+    pub(super) fn identity(&self) -> Vec<usize> {
+        let pane = self.pane_column.filter(|_| self.row_column.is_some() && !self.key_has_pane());
+        self.key_columns.iter().chain(&self.row_column).chain(&pane).copied().collect()
+    }
+
+    /// Those columns alone.
+    pub(super) fn identity_schema(&self) -> SchemaRef {
+        let fields = self.identity().into_iter().filter_map(|it| self.schema.fields().get(it).cloned());
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// `rows` under the layout's own schema.
@@ -65,26 +113,38 @@ impl StateLayout {
             .map_err(|e| self.wrong("the rows do not fit".into()).because(e))
     }
 
-    /// The keys of rows of the whole schema or of the key columns alone.
+    /// The keys of rows of the whole schema or of the identity alone.
     pub(super) fn keys(&self, rows: &RecordBatch) -> Result<arrow_array::BinaryArray> {
         let columns: Vec<ArrayRef> = if same_types(rows.schema_ref(), &self.schema) {
             self.key_columns.iter().filter_map(|it| rows.columns().get(*it).cloned()).collect()
-        } else if same_types(rows.schema_ref(), &self.key_schema()) {
-            rows.columns().to_vec()
+        } else if same_types(rows.schema_ref(), &self.identity_schema()) {
+            rows.columns().iter().take(self.key_columns.len()).cloned().collect()
         } else {
             let difference = difference(&self.schema, rows.schema_ref()).unwrap_or_default();
             return Err(self.wrong(difference));
         };
-        encode_keys(&columns, rows.num_rows()).map_err(|e| e.within(format!("state of operator '{}'", self.operator)))
+        self.keys_of(&columns, rows.num_rows())
     }
 
-    /// The pane of each row of the whole schema, or of key rows if the key has it.
+    /// The keys that these columns are, in the order of `key_columns`.
+    pub(super) fn keys_of(&self, columns: &[ArrayRef], rows: usize) -> Result<arrow_array::BinaryArray> {
+        encode_keys(columns, rows).map_err(|e| e.within(format!("state of operator '{}'", self.operator)))
+    }
+
+    /// What tells the rows of a key apart, of rows of the whole schema or of the identity alone.
+    pub(super) fn row_ids(&self, rows: &RecordBatch) -> Option<Int64Array> {
+        let row = self.row_column?;
+        let at = if same_types(rows.schema_ref(), &self.schema) { row } else { self.key_columns.len() };
+        rows.columns().get(at)?.as_any().downcast_ref().cloned()
+    }
+
+    /// The pane of each row of the whole schema, or of the identity if that has it.
     pub(super) fn panes(&self, rows: &RecordBatch) -> Option<PrimitiveArray<TimestampMicrosecondType>> {
         let pane = self.pane_column?;
         let at = if same_types(rows.schema_ref(), &self.schema) {
             pane
         } else {
-            self.key_columns.iter().position(|it| *it == pane)?
+            self.identity().iter().position(|it| *it == pane)?
         };
         rows.columns().get(at)?.as_any().downcast_ref().cloned()
     }

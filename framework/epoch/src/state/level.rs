@@ -7,15 +7,28 @@ use std::ops::Bound;
 use hashbrown::HashTable;
 use tidegate_api::Result;
 
-use super::chunk::{Chunk, MAX_BYTES, MAX_ROWS, Pick, Place, gather, gather_keys, piece_of};
-use super::layout::StateLayout;
+use super::chunk::{Chunk, MAX_BYTES, MAX_ROWS, Pick, Place, gather, gather_keys};
+use super::layout::{Pieces, StateLayout};
+
+mod runs;
 
 /// As many chunks of about one size are merged into one.
 const FAN: usize = 8;
 
 type Index = HashTable<Entry>;
 
-/// What the index holds of a row: 16 bytes.
+/// What a row is found by.
+#[derive(Clone, Copy)]
+pub(super) struct Identity<'a> {
+    /// Needed only where the index is by pane, and among the rows of one key.
+    pub(super) pane: Option<i64>,
+    pub(super) hash: u64,
+    pub(super) key: &'a [u8],
+    /// Which of the rows of the key, if it may have several.
+    pub(super) id: Option<i64>,
+}
+
+/// What the index holds of a row, or of a run of rows of one key: 16 bytes.
 #[derive(Clone, Copy)]
 struct Entry {
     hash: u64,
@@ -47,6 +60,11 @@ pub(super) struct Level {
     panes: BTreeMap<Option<i64>, Pane>,
     /// One index for all panes, where the key does not fix the pane.
     shared: Option<Index>,
+    pieces: Pieces,
+    /// A key may have several rows: the index is of runs, which stay in it as long as their chunk.
+    several: bool,
+    /// Larger than what tells any row from others of its key.
+    next_id: i64,
     live: usize,
     bytes: usize,
 }
@@ -54,12 +72,16 @@ pub(super) struct Level {
 impl Level {
     pub(super) fn new(layout: &StateLayout) -> Self {
         let shared = (!layout.key_has_pane()).then(Index::new);
+        let (pieces, several) = (layout.pieces(), layout.row_column.is_some());
         Self {
             chunks: Vec::new(),
             free: Vec::new(),
             emptied: Vec::new(),
             panes: BTreeMap::new(),
             shared,
+            pieces,
+            several,
+            next_id: 0,
             live: 0,
             bytes: 0,
         }
@@ -79,6 +101,16 @@ impl Level {
         self.chunks.get(id as usize)?.as_ref()
     }
 
+    /// Larger than what tells any row that was ever here from others of its key.
+    pub(super) fn next_id(&self) -> i64 {
+        self.next_id
+    }
+
+    /// True if a key may have several rows.
+    pub(super) fn has_several(&self) -> bool {
+        self.several
+    }
+
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Option<i64>, &Pane)> {
         self.panes.iter().map(|(piece, pane)| (*piece, pane))
     }
@@ -89,25 +121,34 @@ impl Level {
 
     /// Pieces that hold panes at or before `through_us`, by time.
     pub(super) fn pieces_through(&self, through_us: i64) -> Vec<Option<i64>> {
-        let last = Bound::Included(piece_of(Some(through_us)));
+        let last = Bound::Included(self.pieces.last(through_us));
         let over = self.panes.range((Bound::Excluded(None), last));
         over.filter(|(_, pane)| pane.range.is_some_and(|it| it.0 <= through_us)).map(|(piece, _)| *piece).collect()
     }
 
-    /// The live row of a key. `pane` need be given only where the key fixes it.
-    pub(super) fn find(&self, pane: Option<i64>, hash: u64, key: &[u8]) -> Option<Place> {
-        let index = match &self.shared {
-            Some(index) => index,
-            None => &self.panes.get(&piece_of(pane))?.index,
+    /// The live row that is `wanted`.
+    pub(super) fn find(&self, wanted: Identity<'_>) -> Option<Place> {
+        if self.several {
+            return self.find_in_runs(wanted);
+        }
+        let index = self.index(wanted.pane)?;
+        let same = |it: &Entry| {
+            it.hash == wanted.hash && self.chunk(it.place.chunk).is_some_and(|c| c.key(it.place.row()) == wanted.key)
         };
-        let same =
-            |it: &Entry| it.hash == hash && self.chunk(it.place.chunk).is_some_and(|c| c.key(it.place.row()) == key);
-        index.find(hash, same).map(|it| it.place)
+        index.find(wanted.hash, same).map(|it| it.place)
+    }
+
+    /// The index that a key of this pane is in.
+    fn index(&self, pane: Option<i64>) -> Option<&Index> {
+        match &self.shared {
+            Some(index) => Some(index),
+            None => self.panes.get(&self.pieces.of(pane)).map(|it| &it.index),
+        }
     }
 
     /// Adds a chunk without indexing its rows, and returns its number.
     pub(super) fn add(&mut self, chunk: Chunk) -> u32 {
-        let piece = piece_of(chunk.pane(0));
+        let piece = chunk.piece();
         let range = chunk.pane_range();
         let id = self.slot(chunk);
         let pane = self.panes.entry(piece).or_default();
@@ -130,6 +171,11 @@ impl Level {
         index.insert_unique(hash, Entry { hash, place: to }, |it| it.hash);
     }
 
+    /// A chunk, to be changed in what it is not found by.
+    pub(super) fn chunk_mut(&mut self, id: u32) -> Option<&mut Chunk> {
+        self.chunks.get_mut(id as usize).and_then(Option::as_mut)
+    }
+
     /// Marks a row dead, leaving the index alone; false if it was.
     pub(super) fn kill(&mut self, place: Place) -> bool {
         let chunk = self.chunks.get_mut(place.chunk as usize).and_then(Option::as_mut);
@@ -144,9 +190,9 @@ impl Level {
     /// Marks a row dead and forgets its key; false if it was.
     pub(super) fn remove(&mut self, place: Place) -> bool {
         let Some(chunk) = self.chunk(place.chunk) else { return false };
-        let (hash, piece) = (chunk.hash(place.row()), piece_of(chunk.pane(place.row())));
+        let (hash, piece) = (chunk.hash(place.row()), chunk.piece());
         let killed = self.kill(place);
-        if killed {
+        if killed && !self.several {
             forget(index_of(&mut self.shared, &mut self.panes, piece), hash, place);
         }
         killed
@@ -156,7 +202,7 @@ impl Level {
     pub(super) fn drop_through(&mut self, through_us: i64) {
         for piece in self.pieces_through(through_us) {
             let whole = self.panes.get(&piece).is_some_and(|it| it.range.is_none_or(|it| it.1 <= through_us));
-            if whole {
+            if whole && self.pieces != Pieces::One {
                 self.drop_piece(piece);
             } else {
                 self.thin(piece, through_us);
@@ -223,17 +269,22 @@ impl Level {
         for (source, chunk) in sources.iter().enumerate() {
             picks.extend(chunk.live_rows().map(|row| Pick::of(chunk, source, row)));
         }
-        Pick::sort(&mut picks, &sources);
+        Pick::sort(&mut picks, &sources, self.pieces);
         let rows = gather(&layout.schema, &sources, &picks)?;
-        let merged = Chunk::new(rows, gather_keys(&sources, &picks)?, layout.pane_column);
+        let merged = Chunk::new(rows, gather_keys(&sources, &picks)?, layout);
         let live = self.live;
         let id = self.slot(merged);
         self.live = live;
-        let index = index_of(&mut self.shared, &mut self.panes, piece);
-        for (at, pick) in picks.iter().enumerate() {
-            let from = Place::new(ids.get(pick.source).copied().unwrap_or(u32::MAX), pick.row);
-            if let Some(entry) = index.find_mut(pick.hash, |it| it.place == from) {
-                entry.place = Place::new(id, at);
+        if self.several {
+            ids.iter().for_each(|old| self.forget_runs(piece, *old));
+            self.add_runs(piece, id);
+        } else {
+            let index = index_of(&mut self.shared, &mut self.panes, piece);
+            for (at, pick) in picks.iter().enumerate() {
+                let from = Place::new(ids.get(pick.source).copied().unwrap_or(u32::MAX), pick.row);
+                if let Some(entry) = index.find_mut(pick.hash, |it| it.place == from) {
+                    entry.place = Place::new(id, at);
+                }
             }
         }
         if let Some(pane) = self.panes.get_mut(&piece) {
@@ -254,6 +305,9 @@ impl Level {
         let Some(pane) = self.panes.get(&piece) else { return };
         let dead: Vec<u32> = pane.chunks.iter().copied().filter(|id| self.size(*id).0 == 0).collect();
         for id in &dead {
+            if self.several {
+                self.forget_runs(piece, *id);
+            }
             self.unslot(*id);
         }
         if let Some(pane) = self.panes.get_mut(&piece) {
@@ -268,7 +322,7 @@ impl Level {
         let Some(pane) = self.panes.remove(&piece) else { return };
         for id in pane.chunks {
             let chunk = self.unslot(id);
-            // Where the key does not fix the pane, its keys stand in the index of all.
+            // Where the key does not fix the pane, its keys stand in the index of all (whose state has no runs).
             if let (Some(index), Some(chunk)) = (&mut self.shared, chunk) {
                 for row in chunk.live_rows() {
                     forget(index, chunk.hash(row), Place::new(id, row));
@@ -281,9 +335,12 @@ impl Level {
     fn thin(&mut self, piece: Option<i64>, through_us: i64) {
         let ids = self.panes.get(&piece).map(|it| it.chunks.clone()).unwrap_or_default();
         for id in ids {
+            if self.several {
+                self.thin_chunk(id, through_us);
+                continue;
+            }
             let Some(chunk) = self.chunk(id) else { continue };
-            let over = |row: &usize| chunk.pane(*row).is_some_and(|it| it <= through_us);
-            let rows: Vec<usize> = chunk.live_rows().filter(over).collect();
+            let rows: Vec<usize> = chunk.over(through_us).filter(|row| chunk.is_live(*row)).collect();
             for row in rows {
                 self.remove(Place::new(id, row));
             }
@@ -300,6 +357,7 @@ impl Level {
     fn slot(&mut self, chunk: Chunk) -> u32 {
         self.live += chunk.live();
         self.bytes += chunk.bytes();
+        self.next_id = self.next_id.max(chunk.next_id());
         if let Some(id) = self.free.pop()
             && let Some(slot) = self.chunks.get_mut(id as usize)
         {

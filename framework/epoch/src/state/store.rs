@@ -5,18 +5,22 @@ use std::collections::BTreeSet;
 use arrow_array::RecordBatch;
 use tidegate_api::{Error, Result};
 
-use super::chunk::{Chunk, Pick, Place, gather, piece_of};
+use super::chunk::{Chunk, Pick, Place, gather};
 use super::layout::StateLayout;
-use super::level::Level;
+use super::level::{Identity, Level};
 use super::overlay::Overlay;
 use crate::program::{OperatorDelta, OperatorSnapshot};
 use read::{Keys, chunks_through};
 
+mod absent;
 mod read;
+mod rows;
 #[cfg(test)]
 mod tests;
 
-/// The state of one operator: at most one row a key. All changes go to an overlay; [`seal`](Self::seal) makes it the
+pub use rows::{Matches, Probe, RowRef};
+
+/// The state of one operator: at most one row a key, or several if the layout has a row column. All changes go to an overlay; [`seal`](Self::seal) makes it the
 /// state, [`discard`](Self::discard) forgets it. No call looks at rows that it does not return or change, but
 /// [`all`](Self::all) and [`snapshot`](Self::snapshot).
 ///
@@ -49,7 +53,11 @@ impl KeyedState {
     pub fn put(&mut self, rows: RecordBatch) -> Result<()> {
         let rows = self.layout.adopt(&rows)?;
         let mut first = None;
-        for (chunk, hashes) in Chunk::cut(&self.layout, &rows)? {
+        for (chunk, hashes) in Chunk::cut(&self.layout, &rows, None)? {
+            if self.overlay.level.has_several() {
+                self.put_runs(chunk, &hashes)?;
+                continue;
+            }
             let id = self.overlay.level.add(chunk);
             self.index(id, *first.get_or_insert(id), &hashes)?;
         }
@@ -62,14 +70,22 @@ impl KeyedState {
     /// # Errors
     /// `Internal` if they can't be copied.
     pub fn evict_through(&mut self, through_us: i64) -> Result<RecordBatch> {
+        Ok(self.evict(through_us, |_, _| true)?.0)
+    }
+
+    /// Takes them out and counts them; returns those that are `wanted`.
+    fn evict(&mut self, through_us: i64, wanted: impl Fn(&Chunk, usize) -> bool) -> Result<(RecordBatch, u64)> {
         let mut sources: Vec<&Chunk> = Vec::new();
         let mut picks = Vec::new();
         let mut orphans = Vec::new();
         let is_over = |pane: Option<i64>| pane.is_some_and(|it| it <= through_us);
+        let mut taken = 0;
         for (id, chunk) in chunks_through(&self.overlay.level, through_us) {
-            let rows = chunk.live_rows().filter(|row| is_over(chunk.pane(*row)));
-            for row in rows {
-                picks.push(Pick::of(chunk, sources.len(), row));
+            for row in chunk.over(through_us).filter(|row| chunk.is_live(*row)) {
+                taken += 1;
+                if wanted(chunk, row) {
+                    picks.push(Pick::of(chunk, sources.len(), row));
+                }
                 // Its key may still stand in a later pane of the sealed state, where nothing else hides it for good.
                 let below = self.overlay.replaced(Place::new(id, row));
                 let chunk = self.sealed.chunk(below.chunk);
@@ -77,26 +93,28 @@ impl KeyedState {
             }
             sources.push(chunk);
         }
-        let fresh = picks.len();
+        let mut evicted = 0;
         let mut evicts = false;
         for (id, chunk) in chunks_through(&self.sealed, through_us) {
-            for row in chunk.live_rows().filter(|row| is_over(chunk.pane(*row))) {
+            for row in chunk.over(through_us).filter(|row| chunk.is_live(*row)) {
                 evicts = true;
                 if !self.overlay.is_over(chunk.pane(row)) && !self.overlay.hides(Place::new(id, row)) {
-                    picks.push(Pick::of(chunk, sources.len(), row));
+                    evicted += 1;
+                    if wanted(chunk, row) {
+                        picks.push(Pick::of(chunk, sources.len(), row));
+                    }
                 }
             }
             sources.push(chunk);
         }
-        let evicted = picks.len() - fresh;
-        Pick::sort(&mut picks, &sources);
+        Pick::sort(&mut picks, &sources, self.layout.pieces());
         let rows = gather(&self.layout.schema, &sources, &picks)?;
         self.overlay.tombs.extend(orphans);
         self.overlay.level.drop_through(through_us);
         self.overlay.evicted += evicted;
         self.overlay.evicts |= evicts;
         self.overlay.through_us = self.overlay.through_us.max(Some(through_us));
-        Ok(rows)
+        Ok((rows, (taken + evicted) as u64))
     }
 
     /// Takes out the rows of the keys in `rows` (the whole schema, or the key columns alone) and counts them.
@@ -107,19 +125,29 @@ impl KeyedState {
         let keys = Keys::of(&self.layout, rows)?;
         let mut removed = 0;
         for at in 0..keys.len() {
-            let (pane, hash, key) = keys.get(at);
-            if let Some(place) = self.overlay.level.find(pane, hash, key) {
-                let below = self.overlay.replaced(place);
-                self.overlay.tombs.extend((below != Place::NONE).then_some(below));
-                self.overlay.level.remove(place);
+            let wanted = keys.get(at);
+            if let Some(place) = self.overlay.level.find(wanted) {
+                self.remove_new(place);
                 removed += 1;
-            } else if let Some(place) = self.sealed_row(pane, hash, key) {
-                self.overlay.hide(place);
-                self.overlay.tombs.push(place);
+            } else if let Some(place) = self.sealed_row(wanted) {
+                self.remove_sealed(place);
                 removed += 1;
             }
         }
         Ok(removed)
+    }
+
+    /// Takes out a row of the overlay.
+    fn remove_new(&mut self, place: Place) {
+        let below = self.overlay.replaced(place);
+        self.overlay.tombs.extend((below != Place::NONE).then_some(below));
+        self.overlay.level.remove(place);
+    }
+
+    /// Takes out a row of the sealed state that can be seen.
+    fn remove_sealed(&mut self, place: Place) {
+        self.overlay.hide(place);
+        self.overlay.tombs.push(place);
     }
 
     /// Makes the overlay the state. Work is in proportion to what the epoch changed, but for merging, which is paid
@@ -141,8 +169,16 @@ impl KeyedState {
                 continue;
             }
             touched.insert(piece);
-            let rows: Vec<_> = chunk.live_rows().map(|row| (row, chunk.hash(row))).collect();
             let places = replaced.get(&id);
+            if self.sealed.has_several() {
+                for below in places.into_iter().flatten().filter(|it| **it != Place::NONE) {
+                    self.sealed.kill(*below);
+                }
+                let new = self.sealed.add(chunk);
+                self.sealed.add_runs(piece, new);
+                continue;
+            }
+            let rows: Vec<_> = chunk.live_rows().map(|row| (row, chunk.hash(row))).collect();
             let new = self.sealed.add(chunk);
             for (row, hash) in rows {
                 let below = places.and_then(|it| it.get(row).copied()).unwrap_or(Place::NONE);
@@ -194,15 +230,19 @@ impl KeyedState {
         self.layout.admit(&snapshot.operator, &snapshot.layout)?;
         let mut level = Level::new(&self.layout);
         for rows in &snapshot.rows {
-            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(rows)?)? {
-                let id = level.add(chunk);
+            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(rows)?, None)? {
+                let (piece, id) = (chunk.piece(), level.add(chunk));
+                if level.has_several() {
+                    level.add_runs(piece, id);
+                    continue;
+                }
                 for (row, hash) in hashes.iter().enumerate() {
                     let Some(chunk) = level.chunk(id) else { continue };
-                    let pane = chunk.pane(row);
-                    if level.find(pane, *hash, chunk.key(row)).is_some() {
+                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key: chunk.key(row), id: None };
+                    if level.find(wanted).is_some() {
                         return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
                     }
-                    level.point(piece_of(pane), *hash, Place::NONE, Place::new(id, row));
+                    level.point(piece, *hash, Place::NONE, Place::new(id, row));
                 }
             }
         }
@@ -226,9 +266,10 @@ impl KeyedState {
         let mut replaced = Vec::with_capacity(hashes.len());
         for (row, hash) in hashes.iter().enumerate() {
             let Some(chunk) = self.overlay.level.chunk(id) else { continue };
-            let (pane, key) = (chunk.pane(row), chunk.key(row));
-            let known = self.overlay.level.find(pane, *hash, key);
-            let below = if known.is_none() { self.sealed_row(pane, *hash, key) } else { None };
+            let (piece, wanted) =
+                (chunk.piece(), Identity { pane: chunk.pane(row), hash: *hash, key: chunk.key(row), id: None });
+            let known = self.overlay.level.find(wanted);
+            let below = if known.is_none() { self.sealed_row(wanted) } else { None };
             let below = match (known, below) {
                 (Some(known), _) if known.chunk >= first => {
                     let operator = &self.layout.operator;
@@ -244,7 +285,7 @@ impl KeyedState {
                 }
                 (None, None) => Place::NONE,
             };
-            self.overlay.level.point(piece_of(pane), *hash, known.unwrap_or(Place::NONE), Place::new(id, row));
+            self.overlay.level.point(piece, *hash, known.unwrap_or(Place::NONE), Place::new(id, row));
             replaced.push(below);
         }
         self.overlay.set_replaced(id, replaced);
@@ -252,6 +293,6 @@ impl KeyedState {
     }
 
     fn piece(&self, sealed: Place) -> Option<Option<i64>> {
-        self.sealed.chunk(sealed.chunk).map(|it| piece_of(it.pane(sealed.row())))
+        self.sealed.chunk(sealed.chunk).map(Chunk::piece)
     }
 }

@@ -21,15 +21,17 @@ use datafusion::sql::sqlparser::ast::{
 use tidegate_api::{Error, Result};
 use tidegate_formats::interval;
 
+use super::session_window::{SESSION_COLUMN, with_session};
 use crate::error::{external, place};
 use crate::event_time::{event_time, timestamp, window_type};
 use crate::functions::window::{window_of, window_start, window_starts, window_time};
+use crate::rewrite::name_of;
 
 /// The name of the column that is added.
 pub(crate) const WINDOW_COLUMN: &str = "window";
 const START_COLUMN: &str = "__window_start";
 
-/// Plans the table factors that carry a `window` call.
+/// Plans the table factors that carry a call of `window` or `session_window`.
 #[derive(Debug)]
 pub(crate) struct TimeWindowPlanner;
 
@@ -43,6 +45,13 @@ impl RelationPlanner for TimeWindowPlanner {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let input = context.plan(*table)?;
+        if name_of(&call).as_deref() == Some(SESSION_COLUMN) {
+            let (time, gap) = session_arguments(&call).map_err(|error| external(error.within("sql")))?;
+            let time = context.sql_to_expr(time.clone(), input.schema())?;
+            let gap = context.sql_to_expr(gap.clone(), input.schema())?;
+            let plan = with_session(input, time, gap, &call)?;
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))));
+        }
         let (time, rest) = arguments(&call).map_err(|error| external(error.within("sql")))?;
         let spec =
             WindowSpec::read(&rest).map_err(|error| external(error.within(format!("sql: {call}{}", place(&call)))))?;
@@ -91,23 +100,14 @@ fn with_window(
     if input.schema().fields().iter().any(|field| field.name() == WINDOW_COLUMN) {
         return plan_err!("{call}: its input has a column named window already; rename it in a view");
     }
-    let mut time = time;
-    if time.get_type(input.schema())? == window_type() {
-        time = call_of(window_time(), vec![time]);
-    }
-    let field = time.to_field(input.schema())?.1;
-    match field.data_type() {
-        it if *it == timestamp() => {}
-        DataType::Timestamp(..) => time = cast(time, timestamp()),
-        other => return plan_err!("{call}: expected a TIMESTAMP or a window as its first argument, found {other}"),
-    }
-    let marked = event_time(&field).is_some();
+    let (time, marked) = instant(time, &input, call)?;
+    let nullable = time.nullable(input.schema())?;
     let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
     let window = |start: Expr| call_of(window_of(), vec![start, lit(spec.size), lit(marked)]).alias(WINDOW_COLUMN);
     if spec.slide == spec.size {
         let start = call_of(window_start(), vec![time.clone(), lit(spec.slide), lit(spec.offset)]);
         let input = LogicalPlanBuilder::from(input);
-        let input = if field.is_nullable() { input.filter(time.is_not_null())? } else { input };
+        let input = if nullable { input.filter(time.is_not_null())? } else { input };
         return input.project(columns.into_iter().chain([window(start)]))?.build();
     }
     let starts = call_of(window_starts(), vec![time, lit(spec.size), lit(spec.slide), lit(spec.offset)]);
@@ -119,29 +119,56 @@ fn with_window(
         .build()
 }
 
+/// The time that a call takes, of a window its last microsecond; and whether it is event time.
+pub(crate) fn instant(mut time: Expr, input: &LogicalPlan, call: &Function) -> Result<(Expr, bool), DataFusionError> {
+    if time.get_type(input.schema())? == window_type() {
+        time = call_of(window_time(), vec![time]);
+    }
+    let field = time.to_field(input.schema())?.1;
+    match field.data_type() {
+        it if *it == timestamp() => {}
+        DataType::Timestamp(..) => time = cast(time, timestamp()),
+        other => return plan_err!("{call}: expected a TIMESTAMP or a window as its first argument, found {other}"),
+    }
+    Ok((time, event_time(&field).is_some()))
+}
+
 fn call_of(function: Arc<ScalarUDF>, arguments: Vec<Expr>) -> Expr {
     function.call(arguments)
 }
 
 /// The time and the rest of a call's arguments.
 fn arguments(call: &Function) -> Result<(&SqlExpr, Vec<&SqlExpr>)> {
-    let wrong = |found: &dyn std::fmt::Display| {
-        Error::config(format!("{call}{}: expected window(time, size[, slide[, offset]]), found {found}", place(call)))
-    };
-    let FunctionArguments::List(list) = &call.args else { return Err(wrong(&"no arguments")) };
-    let plain: Option<Vec<&SqlExpr>> = list
-        .args
-        .iter()
-        .map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-            _ => None,
-        })
-        .collect();
-    match plain.as_deref() {
-        None => Err(wrong(&"a named argument")),
-        Some([time, rest @ ..]) if (1..=3).contains(&rest.len()) => Ok((time, rest.to_vec())),
-        Some(other) => Err(wrong(&format!("{} arguments", other.len()))),
+    match plain_arguments(call).as_deref() {
+        Ok([time, rest @ ..]) if (1..=3).contains(&rest.len()) => Ok((time, rest.to_vec())),
+        other => Err(wrong_arguments(call, "window(time, size[, slide[, offset]])", other)),
     }
+}
+
+/// The time and the gap.
+fn session_arguments(call: &Function) -> Result<(&SqlExpr, &SqlExpr)> {
+    match plain_arguments(call).as_deref() {
+        Ok([time, gap]) => Ok((time, gap)),
+        other => Err(wrong_arguments(call, "session_window(time, gap)", other)),
+    }
+}
+
+/// The arguments of a call, or what they are instead.
+fn plain_arguments(call: &Function) -> Result<Vec<&SqlExpr>, &'static str> {
+    let FunctionArguments::List(list) = &call.args else { return Err("no arguments") };
+    let plain = list.args.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Ok(expr),
+        _ => Err("a named argument"),
+    });
+    plain.collect()
+}
+
+fn wrong_arguments(call: &Function, expected: &str, found: Result<&[&SqlExpr], &&'static str>) -> Error {
+    let found = match found {
+        Ok(all) => format!("{} arguments", all.len()),
+        Err(what) => (*what).to_owned(),
+    };
+    Error::config(format!("{call}{}: expected {expected}, found {found}", place(call)))
 }
 
 /// Microseconds and the text of a constant such as `'5 minutes'` or `INTERVAL 5 MINUTES`.

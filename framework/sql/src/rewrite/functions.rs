@@ -49,7 +49,6 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
         }
         "named_struct" => quoted_names(function),
         "struct" => return Ok(Some(named_struct(plain_arguments(function)))),
-        "session_window" => return Err(refuse(function, "session window aggregation is not supported yet")),
         "explode_outer" | "posexplode" | "posexplode_outer" | "inline" | "inline_outer" => {
             return Err(refuse(function, &format!("{name} is not supported yet, explode is")));
         }
@@ -121,7 +120,7 @@ fn as_bigint(function: Function) -> Expr {
 }
 
 /// The lower-case name of a function that has a plain one.
-pub(super) fn name_of(function: &Function) -> Option<String> {
+pub(crate) fn name_of(function: &Function) -> Option<String> {
     match function.name.0.as_slice() {
         [ObjectNamePart::Identifier(name)] => Some(name.value.to_lowercase()),
         _ => None,

@@ -83,9 +83,7 @@ impl<'p> Resolver<'p> {
             let relations = self.table(table, outer)?;
             scope.relations.extend(relations);
         }
-        if windows::occurs(select, order_by.as_deref_mut()) {
-            scope.relations.push(windows::relation());
-        }
+        scope.relations.extend(windows::relation(select, order_by.as_deref_mut()));
         self.visit(&mut select.selection, &scope)?;
         for item in std::mem::take(&mut select.projection) {
             let items = self.item(item, &scope)?;

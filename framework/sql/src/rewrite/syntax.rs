@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Distinct, Expr, Ident, Query, Select, SelectItem, TableFactor, TableSampleKind, VisitMut, VisitorMut,
+    Expr, Ident, Query, Select, SelectItem, TableFactor, TableSampleKind, VisitMut, VisitorMut,
 };
 use tidegate_api::{Error, Result};
 
@@ -31,10 +31,6 @@ impl VisitorMut for Syntax {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        if let Some(Distinct::On(on)) = &select.distinct {
-            let at = on.first().map(place).unwrap_or_default();
-            return refuse("deduplication (SELECT DISTINCT ON) is not supported yet", at);
-        }
         if !select.lateral_views.is_empty() {
             return refuse("LATERAL VIEW: write explode(..) in the SELECT list", String::new());
         }

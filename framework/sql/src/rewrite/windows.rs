@@ -1,4 +1,4 @@
-//! `window(ts, ..)` anywhere in a SELECT becomes a column `window` of its FROM clause, since DataFusion plans the SELECT
+//! `window(ts, ..)` anywhere in a SELECT becomes a column `window` of its FROM clause (`session_window` likewise), since DataFusion plans the SELECT
 //! list and GROUP BY against FROM. The call travels in a table factor that SQL users can't write (they are refused
 //! UNPIVOT before) and that keeps the qualifiers of what is below; `nodes::time_window` plans it.
 
@@ -14,18 +14,21 @@ use super::functions::name_of;
 use super::scope::Relation;
 use crate::error::place;
 use crate::event_time::window_type;
+use crate::nodes::session_window::SESSION_COLUMN;
 use crate::nodes::time_window::WINDOW_COLUMN;
 
-/// True if the SELECT calls `window`.
-pub(super) fn occurs(select: &mut Select, order_by: Option<&mut OrderBy>) -> bool {
+/// The column that a call of `window` or `session_window` in the SELECT adds, for the resolution of names.
+pub(super) fn relation(select: &mut Select, order_by: Option<&mut OrderBy>) -> Option<Relation> {
     let mut calls = Calls::new(false);
     calls.visit(select, order_by);
-    !calls.found.is_empty()
+    let column = column_of(calls.found.first()?)?;
+    Some(Relation { name: None, columns: vec![(column.to_owned(), window_type())] })
 }
 
-/// The column that a call of `window` adds, for the resolution of names.
-pub(super) fn relation() -> Relation {
-    Relation { name: None, columns: vec![(WINDOW_COLUMN.to_owned(), window_type())] }
+/// The column that a call adds, if it is one of a window.
+fn column_of(call: &Function) -> Option<&'static str> {
+    let name = name_of(call).filter(|_| call.over.is_none())?;
+    [WINDOW_COLUMN, SESSION_COLUMN].into_iter().find(|it| *it == name)
 }
 
 /// Puts the column in the place of the calls, and the call into the FROM clause.
@@ -45,6 +48,7 @@ pub(super) fn rewrite(select: &mut Select, order_by: Option<&mut OrderBy>) -> Re
     calls.visit(select, order_by);
     let mut calls = calls.found.into_iter();
     let Some(call) = calls.next() else { return Ok(()) };
+    let column = column_of(&call).unwrap_or(WINDOW_COLUMN);
     if let Some(other) = calls.find(|it| it.to_string() != call.to_string()) {
         return Err(Error::config(format!(
             "sql: two window expressions in one select, {call} and {other}{}: only one is possible",
@@ -59,7 +63,7 @@ pub(super) fn rewrite(select: &mut Select, order_by: Option<&mut OrderBy>) -> Re
     let relation = TableFactor::Unpivot {
         table: Box::new(table),
         value: Expr::Function(call),
-        name: Ident::new(WINDOW_COLUMN),
+        name: Ident::new(column),
         columns: Vec::new(),
         null_inclusion: None,
         alias: None,
@@ -91,6 +95,7 @@ pub(super) fn visit_expressions<V: VisitorMut>(
     select: &mut Select,
     order_by: Option<&mut OrderBy>,
 ) -> ControlFlow<V::Break> {
+    select.distinct.visit(visitor)?;
     select.projection.visit(visitor)?;
     select.selection.visit(visitor)?;
     select.group_by.visit(visitor)?;
@@ -127,12 +132,10 @@ impl VisitorMut for Calls {
             },
             _ => return ControlFlow::Continue(()),
         };
-        if call.over.is_some() || name_of(call).as_deref() != Some(WINDOW_COLUMN) {
-            return ControlFlow::Continue(());
-        }
+        let Some(column) = column_of(call) else { return ControlFlow::Continue(()) };
         self.found.push(call.clone());
         if self.replace {
-            let column = Ident::new(WINDOW_COLUMN);
+            let column = Ident::new(column);
             *expr = if fields.is_empty() {
                 Expr::Identifier(column)
             } else {

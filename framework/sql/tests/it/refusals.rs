@@ -103,7 +103,6 @@ fn sort_limit_offset() {
     refused("SELECT k, count(*) AS n FROM input GROUP BY k ORDER BY n", Update, &["sort"]);
     refused("SELECT value FROM (SELECT value FROM input ORDER BY value) t", Append, &["sort"]);
     allowed("SELECT k, count(*) AS n FROM input GROUP BY k ORDER BY n DESC", &[Complete]);
-    refused("SELECT value FROM input LIMIT 4", Append, &["limit", "not supported yet"]);
     refused("SELECT value FROM input LIMIT 4", Update, &["limit", "update"]);
     refused("SELECT value FROM input LIMIT 4 OFFSET 2", Append, &["OFFSET"]);
 }
@@ -189,12 +188,45 @@ fn subqueries_over_streams() {
 }
 
 #[test]
-fn what_comes_later() {
-    not_planned("SELECT DISTINCT ON (value) value FROM input", &["deduplication", "not supported yet"]);
-    not_planned(
-        "SELECT count(*) AS n FROM clicks GROUP BY session_window(ts, '10 seconds'), page",
-        &["session window", "not supported yet"],
+fn deduplications() {
+    allowed("SELECT DISTINCT ON (key) key, page FROM clicks", &[Append, Update]);
+    allowed(
+        "SELECT key, count(*) AS n FROM (SELECT DISTINCT ON (page) * FROM clicks) GROUP BY key",
+        &[Update, Complete],
     );
+    refused("SELECT DISTINCT ON (value) value FROM input ORDER BY value", Append, &["sort", "DISTINCT ON"]);
+    refused("SELECT DISTINCT ON (value) value FROM input", Complete, &["no aggregation"]);
+    refused("SELECT DISTINCT ON (n) n, w5 FROM five", Update, &["deduplication by", "append mode only"]);
+    let view = |name: &str, within| fixture().planner.deduplicate_view(name, &["KEY".to_owned()], within);
+    assert!(view("cw", true).is_ok());
+    let missing = fixture().planner.deduplicate_view("cw", &["nope".to_owned()], false).unwrap_err().to_string();
+    assert!(missing.contains("no column nope") && missing.contains("key, win"), "{missing}");
+    let mut fixture = fixture().view("fixed", "SELECT * FROM names").view("plain", "SELECT * FROM input");
+    let fixed = fixture.planner.deduplicate_view("fixed", &["value".to_owned()], true).unwrap_err().to_string();
+    assert!(fixed.contains("fixed: deduplicate") && fixed.contains("streaming source"), "{fixed}");
+    fixture.planner.deduplicate_view("fixed", &["value".to_owned()], false).unwrap();
+    fixture.planner.deduplicate_view("plain", &["value".to_owned()], true).unwrap();
+    let text = fixture.refusals("SELECT * FROM plain", Append);
+    assert!(text.contains("within the watermark") && text.contains("no watermark"), "{text}");
+}
+
+#[test]
+fn sessions_limits_and_what_comes_later() {
+    allowed("SELECT value FROM input LIMIT 4", &[Append]);
+    let sessions =
+        |keys: &str| format!("SELECT count(*) AS n FROM clicks GROUP BY session_window(ts, '10 seconds'){keys}");
+    allowed(&sessions(", page"), &[Append, Complete]);
+    refused(&sessions(", page"), Update, &["session window", "update mode"]);
+    refused(&sessions(""), Append, &["session window", "without another key"]);
+    not_planned(
+        "SELECT page FROM clicks GROUP BY session_window(ts), page",
+        &["session_window(time, gap)", "1 arguments"],
+    );
+    not_planned(
+        "SELECT page FROM clicks GROUP BY session_window(ts, 'soon'), page",
+        &["gap 'soon'", "not an interval"],
+    );
+    not_planned("SELECT page FROM clicks GROUP BY session_window(ts, 5), page", &["session_window", "found Int64"]);
     not_planned("SELECT value FROM input TABLESAMPLE (10 PERCENT)", &["sampling", "line 1"]);
     not_planned("SELECT monotonically_increasing_id() AS id FROM input", &["monotonically_increasing_id"]);
     for call in ["rand()", "random()", "randn(3)", "uuid()", "shuffle(split(k, ' '))"] {

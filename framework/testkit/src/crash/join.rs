@@ -157,6 +157,7 @@ fn layout(operator: &str) -> StateLayout {
         schema: Arc::new(Schema::new(vec![at, text, number])),
         key_columns: vec![0, 1],
         pane_column: Some(0),
+        row_column: None,
     }
 }
 

@@ -267,6 +267,7 @@ pub(super) fn layout(operator: &str) -> StateLayout {
         schema: Arc::new(Schema::new(vec![end, text, number("n"), number("mark")])),
         key_columns: vec![0, 1],
         pane_column: Some(0),
+        row_column: None,
     }
 }
 

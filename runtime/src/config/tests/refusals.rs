@@ -73,8 +73,12 @@ fn formats_and_options_that_will_come_are_refused_by_name() {
         one_problem(&small_with(&format!("sources.s.value.format: {format}")), &[format, "not supported yet"]);
     }
     one_problem(
-        &small_with("views: { v: { sql: SELECT 1, deduplicate: [a, b] } }"),
-        &["deduplicate", "not supported yet"],
+        &small_with("views: { v: { sql: SELECT 1, deduplicate.within.watermark: true } }"),
+        &["views.v.deduplicate.within.watermark", "found no 'deduplicate'"],
+    );
+    one_problem(
+        &small_with("views: { v: { sql: SELECT 1, deduplicate: [a, ''] } }"),
+        &["views.v.deduplicate", "found 'a,'", "names of columns"],
     );
     one_problem(&small_with("transforms.t.type: X"), &["'transforms' are not supported yet"]);
     one_problem(&small_with("target.latency: 1s"), &["target.latency", "not supported yet"]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use arrow_array::{Array, BinaryArray, RecordBatch, TimestampMicrosecondArray};
+use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, TimestampMicrosecondArray};
 use tidegate_api::{Error, Result};
 
 use super::KeyedState;
@@ -10,13 +10,13 @@ use crate::program::{OperatorDelta, OperatorSnapshot};
 use crate::state::chunk::{Chunk, Pick, Place, gather};
 use crate::state::key::key_hash;
 use crate::state::layout::StateLayout;
-use crate::state::level::Level;
+use crate::state::level::{Identity, Level};
 
 /// Rows of a batch that `all` gives.
 const BATCH_ROWS: usize = 1 << 16;
 
 impl KeyedState {
-    /// The rows of the keys found in `rows` (the whole schema, or the key columns alone): each once, in the order in
+    /// The rows that those in `rows` name (the whole schema, or the columns alone that say which row it is): each once, in the order in
     /// which the keys first come.
     ///
     /// # Errors
@@ -25,10 +25,10 @@ impl KeyedState {
         let keys = Keys::of(&self.layout, rows)?;
         let mut found = Vec::new();
         for at in 0..keys.len() {
-            let (pane, hash, key) = keys.get(at);
-            let place = match self.overlay.level.find(pane, hash, key) {
+            let wanted = keys.get(at);
+            let place = match self.overlay.level.find(wanted) {
                 Some(place) => Some((false, place)),
-                None => self.sealed_row(pane, hash, key).map(|it| (true, it)),
+                None => self.sealed_row(wanted).map(|it| (true, it)),
             };
             found.extend(place.map(|(sealed, place)| (sealed, place, at)));
         }
@@ -71,7 +71,7 @@ impl KeyedState {
                 picks.extend(chunk.live_rows().filter(seen).map(|row| Pick::of(chunk, sources.len(), row)));
                 sources.push(chunk);
             }
-            Pick::sort(&mut picks, &sources);
+            Pick::sort(&mut picks, &sources, self.layout.pieces());
             for part in picks.chunks(BATCH_ROWS) {
                 batches.push(gather(&self.layout.schema, &sources, part)?);
             }
@@ -133,10 +133,14 @@ impl KeyedState {
     }
 
     /// The sealed row of a key, if the overlay leaves it to be seen.
-    pub(super) fn sealed_row(&self, pane: Option<i64>, hash: u64, key: &[u8]) -> Option<Place> {
-        let place = self.sealed.find(pane, hash, key)?;
-        let chunk = self.sealed.chunk(place.chunk)?;
-        (!self.overlay.is_over(chunk.pane(place.row())) && !self.overlay.hides(place)).then_some(place)
+    pub(super) fn sealed_row(&self, wanted: Identity<'_>) -> Option<Place> {
+        self.sealed.find(wanted).filter(|it| self.is_seen(*it))
+    }
+
+    /// True if the overlay leaves a live sealed row to be seen.
+    pub(super) fn is_seen(&self, place: Place) -> bool {
+        let pane = self.sealed.chunk(place.chunk).and_then(|it| it.pane(place.row()));
+        !self.overlay.is_over(pane) && !self.overlay.hides(place)
     }
 
     /// The keys that the epoch removed and eviction does not take anyway.
@@ -157,7 +161,7 @@ impl KeyedState {
             }
         }
         let Some(rows) = self.by_node(&sources, picks)? else { return Ok(None) };
-        let keys = rows.project(&self.layout.key_columns).map_err(|e| Error::internal("state keys").because(e))?;
+        let keys = rows.project(&self.layout.identity()).map_err(|e| Error::internal("state keys").because(e))?;
         Ok(Some(keys))
     }
 
@@ -174,22 +178,24 @@ impl KeyedState {
 pub(super) struct Keys {
     keys: BinaryArray,
     panes: Option<TimestampMicrosecondArray>,
+    ids: Option<Int64Array>,
 }
 
 impl Keys {
     pub(super) fn of(layout: &StateLayout, rows: &RecordBatch) -> Result<Self> {
-        Ok(Self { keys: layout.keys(rows)?, panes: layout.panes(rows) })
+        Ok(Self { keys: layout.keys(rows)?, panes: layout.panes(rows), ids: layout.row_ids(rows) })
     }
 
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Pane, hash and bytes of a row's key.
-    pub(super) fn get(&self, row: usize) -> (Option<i64>, u64, &[u8]) {
+    /// What a row is found by.
+    pub(super) fn get(&self, row: usize) -> Identity<'_> {
         let pane = self.panes.as_ref().filter(|it| it.is_valid(row)).map(|it| it.value(row));
         let key = self.keys.value(row);
-        (pane, key_hash(key), key)
+        let id = self.ids.as_ref().map(|it| it.value(row));
+        Identity { pane, hash: key_hash(key), key, id }
     }
 }
 

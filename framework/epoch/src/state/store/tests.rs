@@ -10,6 +10,7 @@ use super::*;
 use crate::state::{encode_keys, key_hash, virtual_node};
 
 mod model;
+mod rows;
 
 type Row = (i64, Option<i64>, i64);
 
@@ -31,6 +32,7 @@ fn layout(pane_in_key: bool) -> StateLayout {
         schema: schema(),
         key_columns: if pane_in_key { vec![0, 1] } else { vec![0] },
         pane_column: Some(1),
+        row_column: None,
     }
 }
 
@@ -219,8 +221,14 @@ fn the_state_holds_copies_not_slices() {
     let schema = Arc::new(Schema::new(vec![Field::new("word", DataType::Utf8View, false)]));
     let words = StringViewArray::from_iter_values((0..10_000).map(|it| format!("{text} {it}")));
     let big = RecordBatch::try_new(schema.clone(), vec![Arc::new(words)]).unwrap();
-    let layout =
-        StateLayout { operator: "o".into(), layout: "l".into(), schema, key_columns: vec![0], pane_column: None };
+    let layout = StateLayout {
+        operator: "o".into(),
+        layout: "l".into(),
+        schema,
+        key_columns: vec![0],
+        pane_column: None,
+        row_column: None,
+    };
     let mut state = KeyedState::new(layout).unwrap();
     state.put(big.slice(17, 1)).unwrap();
     assert!(state.memory_bytes() < 4096, "{}", state.memory_bytes());

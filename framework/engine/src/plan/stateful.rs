@@ -1,0 +1,219 @@
+//! The nodes of a plan that keep state, and the operators that they become.
+
+use std::sync::Arc;
+
+use arrow_schema::Field;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, internal_err, plan_datafusion_err, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::functions::core::get_field;
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, lit,
+};
+use tidegate_sql::event_time::{EventTime, event_time, is_session, window_size_us};
+use tidegate_sql::{Deduplicate, by_panes, reads_stream};
+
+use crate::exec::leaf::Emission;
+use crate::operators::OperatorSpec;
+use crate::operators::aggregate::{AggregateSpec, GroupKey};
+use crate::operators::deduplicate::DeduplicateSpec;
+use crate::operators::limit::LimitSpec;
+use crate::operators::session::SessionSpec;
+
+/// What a stateful node becomes.
+pub(super) struct Planned {
+    /// The kind of operator, as its state is called.
+    pub(super) kind: &'static str,
+    /// It neither drops nor closes anything, so it can't share the state of one that does.
+    pub(super) complete: bool,
+    /// Which of its rows the query sees.
+    pub(super) emission: Emission,
+    pub(super) spec: Box<dyn OperatorSpec>,
+    /// What makes its rows, by port.
+    pub(super) ports: Vec<LogicalPlan>,
+}
+
+/// True if a node keeps state over a stream. `asked` is what a query in its output mode sees of an aggregate.
+pub(super) fn is_stateful(node: &LogicalPlan, asked: Emission) -> bool {
+    let stateful = match node {
+        LogicalPlan::Aggregate(_) => true,
+        LogicalPlan::Extension(it) => it.node.as_any().is::<Deduplicate>(),
+        // Over the whole result of an aggregation a limit is one of each epoch.
+        LogicalPlan::Limit(limit) => limit.fetch.is_some() && (asked != Emission::Whole || !aggregates(&limit.input)),
+        _ => false,
+    };
+    stateful && reads_stream(node)
+}
+
+fn aggregates(plan: &LogicalPlan) -> bool {
+    // The visitor does not fail.
+    let found = |node: &LogicalPlan| matches!(node, LogicalPlan::Aggregate(_)) && reads_stream(node);
+    plan.exists(|node| Ok(found(node))).unwrap_or(false)
+}
+
+/// The operator of a stateful node whose inputs are cut already. `schema` is that of the rows that it emits.
+pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Emission) -> Result<Planned, DataFusionError> {
+    match node {
+        LogicalPlan::Aggregate(aggregate) => match session_key(aggregate)? {
+            Some(at) => planned_sessions(aggregate, at, schema, asked),
+            None => planned_aggregate(aggregate.clone(), schema, asked),
+        },
+        LogicalPlan::Limit(limit) => planned_limit(limit),
+        LogicalPlan::Extension(it) => match it.node.as_any().downcast_ref::<Deduplicate>() {
+            Some(node) => planned_deduplication(node),
+            None => internal_err!("no operator for {}", node.display()),
+        },
+        other => internal_err!("no operator for {}", other.display()),
+    }
+}
+
+fn planned_limit(limit: &Limit) -> Result<Planned, DataFusionError> {
+    let FetchType::Literal(Some(most)) = limit.get_fetch_type()? else {
+        return plan_err!("limit: expected a constant number of rows");
+    };
+    let (spec, ports) = (Box::new(LimitSpec::new(most)), vec![limit.input.as_ref().clone()]);
+    Ok(Planned { kind: "limit", complete: false, emission: Emission::Rows, spec, ports })
+}
+
+fn planned_deduplication(node: &Deduplicate) -> Result<Planned, DataFusionError> {
+    let schema = node.input.schema();
+    let mut columns: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
+    let mut spec = DeduplicateSpec::new(Arc::clone(schema.inner()), Vec::new());
+    for key in &node.keys {
+        let name = match key {
+            Expr::Column(column) => column.name.clone(),
+            other => other.schema_name().to_string(),
+        };
+        for (part, is_time, key) in state_keys(key, schema)? {
+            if is_time {
+                spec.pane = Some(spec.keys.len());
+            }
+            columns.push(key.alias(format!("__key_{}", spec.keys.len())));
+            spec.keys.push(format!("{name}{part}"));
+        }
+    }
+    if let Some(at) = node.event_time() {
+        let time = Expr::Column(Column::from(schema.qualified_field(at)));
+        columns.push(end_of(time, schema.field(at)).alias("__time"));
+        spec.timed = true;
+    }
+    if node.within_watermark {
+        let delay_ms =
+            node.delay_ms().ok_or_else(|| plan_datafusion_err!("deduplication within an unknown watermark"))?;
+        spec.within_us = Some(delay_ms.saturating_mul(1000));
+    }
+    let plan = LogicalPlanBuilder::from(node.input.clone()).project(columns)?.build()?;
+    Ok(Planned {
+        kind: "deduplicate",
+        complete: false,
+        emission: Emission::Rows,
+        spec: Box::new(spec),
+        ports: vec![plan],
+    })
+}
+
+/// A key as it is kept, with what to add to its name and whether the watermark passes it: windows by their end alone, sessions
+/// by start and end.
+fn state_keys(key: &Expr, schema: &DFSchema) -> Result<Vec<(&'static str, bool, Expr)>, DataFusionError> {
+    let (_, field) = key.to_field(schema as &dyn ExprSchema)?;
+    let part = |name: &str| get_field().call(vec![key.clone(), lit(name)]);
+    let is_time = event_time(&field).is_some();
+    Ok(if is_session(&field) {
+        vec![(".start", false, part("start")), (".end", is_time, part("end"))]
+    } else if window_size_us(&field).is_some() {
+        vec![(".end", is_time, part("end"))]
+    } else {
+        vec![("", is_time, key.clone())]
+    })
+}
+
+/// What of an event time is compared with the watermark.
+fn end_of(time: Expr, field: &Field) -> Expr {
+    match event_time(field) {
+        Some(EventTime::Window { .. } | EventTime::Session) => get_field().call(vec![time, lit("end")]),
+        Some(EventTime::Instant) | None => time,
+    }
+}
+
+fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission) -> Result<Planned, DataFusionError> {
+    let (aggregate, panes) = match by_panes(&aggregate)? {
+        Some((aggregate, panes)) => (aggregate, Some(panes)),
+        None => (aggregate, None),
+    };
+    let (aggregate, keys) = with_plain_keys(aggregate)?;
+    let complete = asked == Emission::Whole;
+    let mut spec = AggregateSpec::new(complete, keys, Arc::clone(schema.inner()));
+    spec.panes = panes;
+    let ports = vec![LogicalPlan::Aggregate(aggregate)];
+    Ok(Planned { kind: "aggregate", complete, emission: asked, spec: Box::new(spec), ports })
+}
+
+/// The key that is a session.
+fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
+    let schema = aggregate.input.schema();
+    for (at, key) in aggregate.group_expr.iter().enumerate() {
+        if !matches!(key, Expr::GroupingSet(_)) && is_session(&key.to_field(schema)?.1) {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Sessions are grouped by start and end below, and merged by the operator.
+fn planned_sessions(
+    aggregate: &Aggregate,
+    at: usize,
+    schema: &DFSchemaRef,
+    asked: Emission,
+) -> Result<Planned, DataFusionError> {
+    let mut keys = Vec::new();
+    let mut timed = false;
+    for (index, key) in aggregate.group_expr.iter().enumerate() {
+        if index == at {
+            timed = event_time(&key.to_field(aggregate.input.schema())?.1).is_some();
+            let part = |name: &str| get_field().call(vec![key.clone(), lit(name)]);
+            keys.extend([part("start"), part("end")]);
+        } else {
+            keys.push(key.clone());
+        }
+    }
+    let complete = asked == Emission::Whole;
+    let below = Aggregate::try_new(aggregate.input.clone(), keys, aggregate.aggr_expr.clone())?;
+    let spec = SessionSpec::new(at, timed, complete, Arc::clone(schema.inner()));
+    let ports = vec![LogicalPlan::Aggregate(below)];
+    Ok(Planned { kind: "session", complete, emission: asked, spec: Box::new(spec), ports })
+}
+
+/// The aggregate with keys that hash and store well: a window by its end alone, a constant where there is no key.
+fn with_plain_keys(aggregate: Aggregate) -> Result<(Aggregate, Vec<GroupKey>), DataFusionError> {
+    let schema = aggregate.input.schema().clone();
+    let mut keys = Vec::new();
+    let mut exprs = Vec::new();
+    for expr in aggregate.group_expr {
+        if matches!(expr, Expr::GroupingSet(_)) {
+            // Keys are made by DataFusion then; none of them is an event time.
+            return Ok((Aggregate::try_new(aggregate.input, vec![expr], aggregate.aggr_expr)?, Vec::new()));
+        }
+        let (key, expr) = plain_key(expr, &schema)?;
+        keys.push(key);
+        exprs.push(expr);
+    }
+    if exprs.is_empty() {
+        keys.push(GroupKey::Constant);
+        exprs.push(lit(0_i8).alias("__all"));
+    }
+    Ok((Aggregate::try_new(aggregate.input, exprs, aggregate.aggr_expr)?, keys))
+}
+
+fn plain_key(expr: Expr, schema: &DFSchema) -> Result<(GroupKey, Expr), DataFusionError> {
+    let (_, field) = expr.to_field(schema as &dyn ExprSchema)?;
+    let event_time = event_time(&field).is_some();
+    match window_size_us(&field) {
+        Some(size_us) => {
+            let end = get_field().call(vec![expr, lit("end")]);
+            Ok((GroupKey::Window { size_us, event_time }, end))
+        }
+        None if event_time => Ok((GroupKey::EventTime, expr)),
+        None => Ok((GroupKey::Plain, expr)),
+    }
+}
