@@ -14,6 +14,7 @@ mod planner;
 mod rewrite;
 mod session;
 mod table;
+mod used_fields;
 
 pub use check::{Refusal, check, reads_stream};
 pub use clock::EpochClock;

@@ -2,7 +2,8 @@
 //!
 //! As Spark's parser it takes names and texts in single quotes too, and the numbers `NaN`, `Infinity` and `-Infinity`.
 
-use super::number::Number;
+use super::names::Known;
+use super::number::{Number, small_integer};
 use super::string::{Text, find_special};
 
 /// Values nested deeper than this are malformed (Jackson: `maxNestingDepth`).
@@ -102,12 +103,12 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    /// Takes a name without its colon if it is this one, given in its quotes and without escapes or quotes in it.
+    /// Takes a name without its colon if it is this one.
     #[inline]
-    pub(super) fn known_name(&mut self, expected: &[u8]) -> bool {
-        let found = self.bytes.get(self.position..).is_some_and(|it| it.starts_with(expected));
+    pub(super) fn known_name(&mut self, expected: &Known) -> bool {
+        let found = self.bytes.get(self.position..).is_some_and(|it| expected.begins(it));
         if found {
-            self.position += expected.len();
+            self.position += expected.quoted.len();
         }
         found
     }
@@ -178,6 +179,14 @@ impl<'a> Scanner<'a> {
         let number = Number::scan(rest).ok_or(Malformed)?;
         self.position += number.text().len();
         Ok(number)
+    }
+
+    /// Takes a whole number if it is a short one.
+    #[inline]
+    pub(super) fn small_integer(&mut self) -> Option<i64> {
+        let (value, length) = small_integer(self.bytes.get(self.position..)?)?;
+        self.position += length;
+        Some(value)
     }
 
     /// Takes any value, whatever is in it, and checks its grammar.
