@@ -88,7 +88,7 @@ async fn documents_are_decoded_once_and_as_far_as_they_are_used() {
     let text = rig.plan(of_two()).await.unwrap().explain();
     assert_eq!(text.matches("from_json").count(), 1, "{text}");
     assert!(text.contains("from_json<id, name, n>("), "{text}");
-    assert!(text.contains("state 'aggregate-0-complete'"), "{text}");
+    assert!(text.contains("state 'aggregate-0', emits all groups"), "{text}");
 
     let mut query = rig.start(of_two()).await.unwrap();
     let documents = [

@@ -158,3 +158,14 @@ fn fewer_fields_change_no_value_of_the_others() {
         }
     });
 }
+
+#[test]
+fn brackets_are_counted_from_the_outermost_whatever_is_decoded() {
+    let nested = |depth: usize| {
+        [b"{\"e\":{\"s\":[".as_slice(), &b"[".repeat(depth - 3), b"1", &b"]".repeat(depth - 2), b"}}"].concat()
+    };
+    let documents = [nested(1_000), nested(1_001)];
+    for ddl in ["x INT", "e INT", "e STRING", "e STRUCT<x: INT>", "e STRUCT<s: STRING>", "e STRUCT<s: ARRAY<STRING>>"] {
+        assert_eq!(malformed(&Arc::new(parse_schema(ddl).unwrap()), &documents), [1], "{ddl}");
+    }
+}
