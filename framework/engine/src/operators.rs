@@ -9,6 +9,7 @@
 
 pub(crate) mod aggregate;
 pub(crate) mod deduplicate;
+pub(crate) mod join;
 pub(crate) mod limit;
 mod panes;
 pub(crate) mod session;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cut;
 pub(crate) mod explain;
+mod join;
 mod observe;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;

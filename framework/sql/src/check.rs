@@ -5,7 +5,9 @@
 use std::fmt;
 
 use arrow_schema::{DataType, Field, TimeUnit};
+use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, GroupingSet, Limit, LogicalPlan, TableScan, Union};
 use tidegate_api::OutputMode;
 
@@ -33,7 +35,7 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// Everything that stands in the way.
 pub fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), Vec<Refusal>> {
-    let mut checker = Checker { mode, refusals: Vec::new(), aggregates: 0 };
+    let mut checker = Checker { mode, refusals: Vec::new(), aggregates: 0, above: Vec::new() };
     let seen = checker.node(plan);
     if !seen.streaming {
         checker.refusals.clear();
@@ -73,6 +75,8 @@ struct Checker {
     mode: OutputMode,
     refusals: Vec<Refusal>,
     aggregates: usize,
+    /// What a WHERE says above the node that is looked at, with nothing but joins between.
+    above: Vec<Expr>,
 }
 
 impl Checker {
@@ -84,7 +88,14 @@ impl Checker {
     }
 
     fn node(&mut self, plan: &LogicalPlan) -> Seen {
+        let above = match plan {
+            LogicalPlan::Filter(filter) => split_conjunction(&filter.predicate).into_iter().cloned().collect(),
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.above.clone(),
+            _ => Vec::new(),
+        };
+        let above = std::mem::replace(&mut self.above, above);
         let inputs: Vec<Seen> = plan.inputs().into_iter().map(|it| self.node(it)).collect();
+        self.above = above;
         let mut streams = inputs.iter().filter(|it| it.streaming).peekable();
         let streaming = streams.peek().is_some();
         let seen = Seen { streaming, aggregated: streaming && streams.all(|it| it.aggregated) };
@@ -95,7 +106,7 @@ impl Checker {
             }
             LogicalPlan::Join(join) => {
                 if let [left, right] = inputs.as_slice() {
-                    join::check(self, join, left.streaming, right.streaming);
+                    join::check(self, join, *left, *right);
                 }
             }
             LogicalPlan::Union(union) => self.union(union, &inputs),

@@ -22,7 +22,7 @@ const UNITS: [&str; 9] = ["year", "month", "week", "day", "hour", "minute", "sec
 /// # Errors
 /// `Config` if the text is no SQL, or not one SELECT.
 pub(crate) fn parse_query(sql: &str) -> Result<Query> {
-    let tokens = intervals(tokenize(sql).map_err(plan_error)?);
+    let tokens = null_safe(intervals(tokenize(sql).map_err(plan_error)?));
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&GenericDialect {}).build().map_err(plan_error)?;
     let mut statements = parser.parse_statements().map_err(plan_error)?;
     match (statements.pop_front(), statements.len()) {
@@ -45,6 +45,31 @@ pub(crate) fn parse_expr(sql: &str) -> Result<Expr> {
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>, DataFusionError> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().map_err(ParserError::from)?;
     Ok(tokens)
+}
+
+/// Writes `IS NOT DISTINCT FROM` as `<=>`, which means the same: the parser would take all that follows, also behind an
+/// AND, for its right side.
+fn null_safe(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut out = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.as_slice();
+    while let Some((token, tail)) = rest.split_first() {
+        let mut after = Some(rest);
+        for keyword in [Keyword::IS, Keyword::NOT, Keyword::DISTINCT, Keyword::FROM] {
+            let found = after.and_then(next).filter(|(it, _)| is_keyword(&it.token, keyword));
+            after = found.map(|(_, tail)| tail);
+        }
+        match after.filter(|_| is_keyword(&token.token, Keyword::IS)) {
+            Some(after) => {
+                out.push(TokenWithSpan::new(Token::Spaceship, token.span));
+                rest = after;
+            }
+            None => {
+                out.push(token.clone());
+                rest = tail;
+            }
+        }
+    }
+    out
 }
 
 /// Rewrites every interval literal to the one form that DataFusion reads in full:

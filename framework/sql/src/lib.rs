@@ -13,6 +13,7 @@ mod panes;
 mod planner;
 mod rewrite;
 mod session;
+mod stream_join;
 mod table;
 mod used_fields;
 
@@ -21,4 +22,5 @@ pub use clock::EpochClock;
 pub use nodes::{Deduplicate, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
+pub use stream_join::{JoinKey, StreamJoin, TimeBound};
 pub use table::{SourceTable, TableKind};

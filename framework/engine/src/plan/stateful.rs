@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 use tidegate_sql::event_time::{EventTime, event_time, is_session, window_size_us};
 use tidegate_sql::{Deduplicate, by_panes, reads_stream};
 
+use super::join::planned_join;
 use crate::exec::leaf::Emission;
 use crate::operators::OperatorSpec;
 use crate::operators::aggregate::{AggregateSpec, GroupKey};
@@ -37,6 +38,7 @@ pub(super) struct Planned {
 pub(super) fn is_stateful(node: &LogicalPlan, asked: Emission) -> bool {
     let stateful = match node {
         LogicalPlan::Aggregate(_) => true,
+        LogicalPlan::Join(join) => return reads_stream(&join.left) && reads_stream(&join.right),
         LogicalPlan::Extension(it) => it.node.as_any().is::<Deduplicate>(),
         // Over the whole result of an aggregation a limit is one of each epoch.
         LogicalPlan::Limit(limit) => limit.fetch.is_some() && (asked != Emission::Whole || !aggregates(&limit.input)),
@@ -58,6 +60,7 @@ pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Emission)
             Some(at) => planned_sessions(aggregate, at, schema, asked),
             None => planned_aggregate(aggregate.clone(), schema, asked),
         },
+        LogicalPlan::Join(join) => planned_join(join.clone(), schema),
         LogicalPlan::Limit(limit) => planned_limit(limit),
         LogicalPlan::Extension(it) => match it.node.as_any().downcast_ref::<Deduplicate>() {
             Some(node) => planned_deduplication(node),

@@ -4,6 +4,7 @@
 mod batch_equals_stream;
 mod groups;
 mod harness;
+mod joins;
 mod observed;
 mod plans;
 mod restart;

@@ -1,16 +1,17 @@
 //! Joins in which a stream takes part.
 
-use datafusion::common::JoinType;
-use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, Join, Operator};
+use arrow_schema::Schema;
+use datafusion::common::{Column, JoinType};
+use datafusion::logical_expr::{Join, LogicalPlan};
 use tidegate_api::OutputMode;
 
-use super::Checker;
-use crate::event_time::event_time_columns;
+use super::{Checker, Seen};
+use crate::event_time::event_time;
+use crate::stream_join::{StreamJoin, TimeBound};
 
-pub(super) fn check(checker: &mut Checker, join: &Join, left: bool, right: bool) {
-    match (left, right) {
-        (true, true) => streams(checker, join),
+pub(super) fn check(checker: &mut Checker, join: &Join, left: Seen, right: Seen) {
+    match (left.streaming, right.streaming) {
+        (true, true) => streams(checker, join, left.aggregated || right.aggregated),
         (true, false) => one_stream(checker, join.join_type, "left"),
         (false, true) => one_stream(checker, join.join_type.swap(), "right"),
         (false, false) => {}
@@ -29,33 +30,57 @@ fn one_stream(checker: &mut Checker, join_type: JoinType, side: &str) {
     }
 }
 
-fn streams(checker: &mut Checker, join: &Join) {
+fn streams(checker: &mut Checker, join: &Join, aggregated: bool) {
     use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
-    let timed = [&join.left, &join.right].into_iter().any(|it| !event_time_columns(it.schema().as_arrow()).is_empty());
-    let kind = join.join_type;
-    if !has_equality(join) {
+    let above = if join.join_type == Inner { checker.above.clone() } else { Vec::new() };
+    let condition = StreamJoin::with(join, &above);
+    let (kind, mode) = (join.join_type, checker.mode);
+    if condition.keys.is_empty() {
         checker.refuse("join of two streams without an equality between them: add a condition such as a.id = b.id");
+    }
+    if aggregated && mode != OutputMode::Append {
+        checker.refuse(format!(
+            "{mode} mode: a join above an aggregation is possible in append mode only, where each group is final once it \
+             is emitted"
+        ));
     }
     match kind {
         LeftAnti | RightAnti | LeftMark | RightMark => {
             checker.refuse(format!("{kind} join is not possible between two streams; use an outer join and IS NULL"));
         }
-        Left | Right | Full | LeftSemi | RightSemi if !timed => checker.refuse(format!(
+        Left | Right | Full | LeftSemi | RightSemi if !ends(&condition, join) => checker.refuse(format!(
             "{kind} join of two streams needs a watermark, on a time in its keys or on the nullable side with a range \
              of time, else it never knows that a row stays without a match"
         )),
-        Left | Right | Full if checker.mode != OutputMode::Append => {
-            checker.refuse(format!("outer join ({kind}) of two streams in {} mode: use append mode", checker.mode));
+        _ => {}
+    }
+    match kind {
+        Left | Right | Full if mode != OutputMode::Append => {
+            checker.refuse(format!("outer join ({kind}) of two streams in {mode} mode: use append mode"));
         }
-        Inner | LeftSemi | RightSemi if checker.mode == OutputMode::Complete => {
+        Inner | LeftSemi | RightSemi if mode == OutputMode::Complete => {
             checker.refuse("join of two streams in complete mode: use append mode");
         }
-        _ => checker.refuse("join of two streams is not supported yet"),
+        _ => {}
     }
 }
 
-fn has_equality(join: &Join) -> bool {
-    let equality =
-        |it: &&Expr| matches!(it, Expr::BinaryExpr(BinaryExpr { op: Operator::Eq | Operator::IsNotDistinctFrom, .. }));
-    !join.on.is_empty() || join.filter.as_ref().is_some_and(|it| split_conjunction(it).iter().any(equality))
+/// True if a row that is kept for want of a match is given up some time.
+fn ends(condition: &StreamJoin, join: &Join) -> bool {
+    if condition.time_key.is_some() {
+        return true;
+    }
+    let bounded = |bounds: &[TimeBound], other: &LogicalPlan| bounds.iter().any(|it| is_event_time(&it.other, other));
+    let left = bounded(&condition.left, &join.right);
+    let right = bounded(&condition.right, &join.left);
+    match join.join_type {
+        JoinType::Left | JoinType::LeftSemi => left,
+        JoinType::Right | JoinType::RightSemi => right,
+        _ => left || right,
+    }
+}
+
+fn is_event_time(column: &Column, plan: &LogicalPlan) -> bool {
+    let schema: &Schema = plan.schema().as_arrow();
+    plan.schema().maybe_index_of_column(column).is_some_and(|at| event_time(schema.field(at)).is_some())
 }

@@ -25,6 +25,14 @@ fn every_form_of_interval() {
     }
 }
 
+/// The right side of a null-safe equality ends before an AND.
+#[test]
+fn null_safe_equality() {
+    assert_eq!(interval("a IS NOT DISTINCT FROM b AND c"), "a <=> b AND c");
+    assert_eq!(interval("a IS NOT  DISTINCT\nFROM b"), "a <=> b");
+    assert_eq!(interval("a IS NOT NULL AND b IS DISTINCT FROM c"), "a IS NOT NULL AND b IS DISTINCT FROM c");
+}
+
 /// An interval ends where its units end.
 #[test]
 fn intervals_within_expressions() {

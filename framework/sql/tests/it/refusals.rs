@@ -150,16 +150,36 @@ fn joins() {
     refused("SELECT a.value AS x FROM input a FULL JOIN names b ON a.value = b.value", Append, &["join", "static"]);
     allowed("SELECT a.value AS x FROM input a LEFT JOIN names b ON a.value = b.value", &[Append, Update]);
     allowed("SELECT b.value AS x FROM names a RIGHT JOIN input b ON a.value = b.value", &[Append, Update]);
-    refused(
-        "SELECT a.key AS x FROM clicks a JOIN views b ON a.key = b.key",
-        Append,
-        &["join of two streams is not supported yet"],
-    );
+    allowed("SELECT a.key AS x FROM clicks a JOIN views b ON a.key = b.key", &[Append, Update]);
+    allowed("SELECT a.key AS x FROM clicks a, views b WHERE a.key = b.key", &[Append, Update]);
+    allowed("SELECT a.key AS x FROM clicks a JOIN views b ON a.key <=> b.key", &[Append, Update]);
     refused("SELECT a.key AS x FROM clicks a CROSS JOIN views b", Append, &["equality"]);
+    refused("SELECT a.key AS x FROM clicks a JOIN views b ON a.key > b.key", Append, &["equality"]);
+    refused("SELECT a.key AS x FROM clicks a, views b WHERE a.key = 1", Append, &["equality"]);
+    for kind in ["LEFT", "RIGHT", "FULL"] {
+        let on = |more: &str| format!("SELECT 1 AS x FROM cw a {kind} JOIN vw b ON a.key = b.key {more}");
+        allowed(&on("AND a.win = b.win"), &[Append]);
+        refused(&on(""), Append, &["watermark", "range"]);
+        refused(&on("AND a.win = b.win"), Update, &["outer join", "update"]);
+        refused(&on("AND a.win = b.win"), Complete, &["outer join", "complete"]);
+    }
+    allowed("SELECT a.key AS x FROM cw a LEFT SEMI JOIN vw b ON a.key = b.key AND a.win = b.win", &[Append, Update]);
+    refused("SELECT a.key AS x FROM cw a LEFT SEMI JOIN vw b ON a.key = b.key", Append, &["LeftSemi", "watermark"]);
+    // The range must bound the side that is kept, by the watermark of the other.
+    let ranged = |kind: &str, range: &str| {
+        format!("SELECT 1 AS x FROM clicks a {kind} JOIN views b ON a.key = b.key AND {range}")
+    };
+    allowed(&ranged("LEFT", "a.ts > b.ts"), &[Append]);
+    refused(&ranged("LEFT", "a.ts < b.ts"), Append, &["nullable side"]);
+    allowed(&ranged("RIGHT", "a.ts < b.ts"), &[Append]);
+    refused(&ranged("RIGHT", "a.ts > b.ts"), Append, &["nullable side"]);
+    allowed(&ranged("FULL", "a.ts < b.ts"), &[Append]);
+    let unmarked = "SELECT 1 AS x FROM clicks a LEFT JOIN input b ON a.key = b.value AND a.ts > b.at";
+    refused(unmarked, Append, &["watermark"]);
     refused(
-        "SELECT a.key AS x FROM cw a LEFT JOIN vw b ON a.key = b.key AND a.win = b.win",
-        Append,
-        &["not supported yet"],
+        "SELECT 1 AS x FROM five f JOIN vw b ON f.n = b.key AND f.w5 = b.win",
+        Update,
+        &["above an aggregation", "append"],
     );
     refused(
         "SELECT a.key AS x FROM cw a LEFT JOIN vw b ON a.key = b.key AND a.win = b.win",
