@@ -184,6 +184,7 @@ enum ProgressKind {
 
 /// Runs the command line of this process with the connectors of `registry`: all that a `main` of one's own needs.
 pub fn run(registry: Registry) -> ExitCode {
+    tidegate_kafka_ffi::limit_arenas();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {

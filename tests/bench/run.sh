@@ -6,6 +6,7 @@
 # startup   exec() to the first version of a Delta table that holds rows
 # memory    the whole topic as one epoch: peak RSS
 # idle      CPU of a process that waits
+# flame     a flame graph of job A (needs perf and inferno)
 # soak      memory and CPU at 50,000 events a second, for as long as is wanted
 # `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
 # TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).

@@ -14,6 +14,8 @@ use crate::s3::{Faults, S3};
 use crate::stand::Kafka;
 
 /// How long any single step may take.
+/// Epochs that can be gone back to.
+pub(crate) const RETAINED: u64 = 25;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -94,7 +96,7 @@ impl Pair {
         let text = format!(
             r#"name: pair
 checkpoint.location: {root}/checkpoint
-min.epochs.to.retain: 25
+min.epochs.to.retain: {RETAINED}
 {options}
 sources:
   clicks:

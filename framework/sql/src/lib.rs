@@ -15,6 +15,7 @@ mod rewrite;
 mod session;
 mod stream_join;
 mod table;
+mod used_fields;
 
 pub use check::{Refusal, check, reads_stream};
 pub use clock::EpochClock;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan};
@@ -31,6 +31,8 @@ use datafusion::physical_optimizer::output_requirements::OutputRequirements;
 use datafusion::physical_optimizer::projection_pushdown::ProjectionPushdown;
 use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_optimizer::update_aggr_exprs::OptimizeAggregateOrder;
+
+use crate::functions::json::is_from_json;
 
 /// DataFusion's own order. Left out: what changes the keys of an aggregate and so its state (single distinct to group
 /// by, group by a constant), what makes relations empty and so loses their sources (empty relations, false filters),
@@ -74,6 +76,8 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
 
 /// Keeps volatile conjuncts (the clock, `random()`) above watermarks and aggregates, as Spark does. DataFusion moves
 /// them: then a HAVING by the current time would decide when a row arrives instead of when the result is emitted.
+/// Keeps conjuncts over decoded documents above the projection that decodes them: below it each document would be
+/// decoded twice.
 #[derive(Debug)]
 struct GuardedPushDownFilter {
     inner: PushDownFilter,
@@ -109,7 +113,18 @@ impl OptimizerRule for GuardedPushDownFilter {
                 Ok(Transformed::yes(self.rewrite(merged, config)?.data))
             }
             LogicalPlan::Extension(_) | LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => {
-                self.past(filter, config)
+                self.past(filter, config, Expr::is_volatile)
+            }
+            LogicalPlan::Projection(below) => {
+                let decoded: Vec<_> = below
+                    .schema
+                    .columns()
+                    .into_iter()
+                    .zip(&below.expr)
+                    .filter(|(_, expr)| expr.exists(|it| Ok(is_from_json(it))).unwrap_or(true))
+                    .map(|(column, _)| column)
+                    .collect();
+                self.past(filter, config, |it| it.column_refs().iter().any(|it| decoded.contains(it)))
             }
             _ => self.inner.rewrite(LogicalPlan::Filter(filter), config),
         }
@@ -117,20 +132,26 @@ impl OptimizerRule for GuardedPushDownFilter {
 }
 
 impl GuardedPushDownFilter {
-    fn past(&self, filter: Filter, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+    /// Moves the conjuncts that do not stay.
+    fn past(
+        &self,
+        filter: Filter,
+        config: &dyn OptimizerConfig,
+        stays: impl Fn(&Expr) -> bool,
+    ) -> Result<Transformed<LogicalPlan>> {
         let conjuncts = split_conjunction_owned(filter.predicate.clone());
-        let (volatile, stable): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(Expr::is_volatile);
-        if volatile.is_empty() {
+        let (staying, moving): (Vec<Expr>, Vec<Expr>) = conjuncts.into_iter().partition(stays);
+        if staying.is_empty() {
             return self.inner.rewrite(LogicalPlan::Filter(filter), config);
         }
-        let Some(below) = filtered(stable, filter.input.as_ref().clone()) else {
+        let Some(below) = filtered(moving, filter.input.as_ref().clone()) else {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         };
         let moved = self.inner.rewrite(below, config)?;
         if !moved.transformed {
             return Ok(Transformed::no(LogicalPlan::Filter(filter)));
         }
-        let above = conjunction(volatile).map(|it| LogicalPlan::Filter(Filter::new(it, Arc::new(moved.data.clone()))));
+        let above = conjunction(staying).map(|it| LogicalPlan::Filter(Filter::new(it, Arc::new(moved.data.clone()))));
         Ok(Transformed::yes(above.unwrap_or(moved.data)))
     }
 }

@@ -26,6 +26,7 @@ use crate::nodes::{Deduplicate, WatermarkNode, extension};
 use crate::rewrite::{Resolver, rewrite_syntax};
 use crate::session::{SparkTypes, session};
 use crate::table::{PlanTable, SourceTable, TableKind};
+use crate::used_fields::decode_used_fields;
 use crate::{analyse, dialect, optimize};
 
 /// Plans the SQL of one query: its sources, its views, and what its sinks get.
@@ -153,13 +154,14 @@ impl Planner {
         self.analyse(plan.and_then(|it| it.build()).map_err(plan_error)?)
     }
 
-    /// Applies the logical rules.
+    /// Applies the logical rules; then of a document only the fields that are used are decoded.
     ///
     /// # Errors
     /// `Config` if a constant expression fails, `Internal` if a rule does.
     pub fn optimize(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let optimizer = Optimizer::with_rules(optimize::logical_rules());
-        optimizer.optimize(plan, &self.state, |_, _| {}).map_err(plan_error)
+        let plan = optimizer.optimize(plan, &self.state, |_, _| {}).map_err(plan_error)?;
+        decode_used_fields(plan).map_err(plan_error)
     }
 
     /// The session: its settings, functions and physical rules. No table is registered in it.

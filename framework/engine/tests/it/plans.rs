@@ -2,7 +2,7 @@
 
 use tidegate_api::OutputMode;
 
-use crate::harness::{Rig, sink, source, spec};
+use crate::harness::{Rig, sink, source, spec, until_idle};
 
 const SCHEMA: &str = "ts TIMESTAMP, page STRING, user_id BIGINT";
 const COUNTS: &str =
@@ -75,4 +75,30 @@ async fn sliding_windows_are_merged_from_panes_where_the_functions_merge() {
         let text = explain(query(what, every)).await;
         assert!(text.contains("UnnestExec") && !text.contains("panes"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn documents_are_decoded_once_and_as_far_as_they_are_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let raw = source("raw", "value STRING", None);
+    let views = [("parsed", "SELECT from_json(value, 'id INT, name STRING, n INT, rest ARRAY<STRING>') AS j FROM raw")];
+    let counts = "SELECT j.name AS name, sum(j.n) AS n FROM parsed WHERE j.id > 1 GROUP BY j.name";
+    let of_two = || spec(folder.path(), vec![raw.clone()], &views, vec![sink("a", counts, OutputMode::Complete)]);
+    let rig = Rig::new();
+    let text = rig.plan(of_two()).await.unwrap().explain();
+    assert_eq!(text.matches("from_json").count(), 1, "{text}");
+    assert!(text.contains("from_json<id, name, n>("), "{text}");
+    assert!(text.contains("state 'aggregate-0', emits all groups"), "{text}");
+
+    let mut query = rig.start(of_two()).await.unwrap();
+    let documents = [
+        r#"{"id": 2, "name": "a", "n": 1, "rest": ["x"]}"#,
+        r#"{"id": 2, "name": "a", "n": 2, "rest": 7}"#,
+        r#"{"id": 2, "name": "a", "n": 4, "rest": ["x]}"#,
+        r#"{"id": 1, "name": "a", "n": 8}"#,
+    ];
+    let line = |it: &&str| format!(r#"{{"value": "{}"}}"#, it.replace('"', r#"\""#));
+    rig.add(&raw, &documents.iter().map(line).collect::<Vec<_>>());
+    until_idle(&mut query).await.unwrap();
+    assert_eq!(rig.sink_rows("a"), [r#"{"name":"a","n":3}"#]);
 }

@@ -41,6 +41,7 @@ impl Civil {
     }
 
     /// Microseconds since 1970, if there is such a date and time and it is `offset` seconds east of UTC.
+    #[inline]
     pub(crate) fn to_micros(self, offset: i64) -> Option<i64> {
         if self.hour > 23 || self.minute > 59 || self.second > 59 {
             return None;
@@ -48,12 +49,16 @@ impl Civil {
         let days = days_from_civil(self.year, self.month, self.day)?;
         let seconds = i64::from(self.hour) * 3_600 + i64::from(self.minute) * 60 + i64::from(self.second) - offset;
         let in_day = seconds * MICROS_PER_SECOND + i64::from(self.micros);
+        if let Some(micros) = days.checked_mul(MICROS_PER_DAY).and_then(|it| it.checked_add(in_day)) {
+            return Some(micros);
+        }
         // The first and the last day of the range are cut, hence the wider product.
         i64::try_from(i128::from(days) * i128::from(MICROS_PER_DAY) + i128::from(in_day)).ok()
     }
 }
 
 /// Days since 1970, if there is such a date.
+#[inline]
 pub(crate) fn days_from_civil(year: i64, month: u32, day: u32) -> Option<i64> {
     if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) || year.abs() > 10_000_000 {
         return None;

@@ -212,3 +212,29 @@ fn a_pattern_that_is_not_supported_is_refused_by_letter_and_place() {
         }
     }
 }
+
+/// The form that is read at once, and what differs from it in one byte.
+#[test]
+fn the_usual_form_takes_digits_only_where_digits_stand() {
+    let text = b"2026-03-09T10:59:58.125Z";
+    assert_eq!(parse_timestamp(text), Some(at("2026-03-09T10:59:58.125Z")));
+    for place in 0..19 {
+        for byte in 0..=255_u8 {
+            let mut changed = *text;
+            changed[place] = byte;
+            let form = if place == 10 {
+                matches!(byte, b'T' | b' ')
+            } else {
+                byte.is_ascii_digit() == text[place].is_ascii_digit()
+            };
+            let same_mark = text[place].is_ascii_digit() || byte == text[place] || place == 10;
+            let expected = std::str::from_utf8(&changed).ok().filter(|_| form && same_mark);
+            let expected = expected.and_then(|it| it.replace(' ', "T").parse::<DateTime<Utc>>().ok());
+            // Other forms that are read: no month, a lower-case T, a zone or a sign in front.
+            if form || !byte.is_ascii_graphic() {
+                let found = parse_timestamp(&changed);
+                assert_eq!(found, expected.map(|it| it.timestamp_micros()), "{}", String::from_utf8_lossy(&changed));
+            }
+        }
+    }
+}

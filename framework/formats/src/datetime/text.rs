@@ -61,6 +61,7 @@ pub(super) fn zone(text: &[u8]) -> Option<i64> {
     possible.then_some(if negative { -total } else { total })
 }
 
+#[inline]
 fn read(text: &[u8]) -> Option<(Civil, Option<i64>)> {
     let mut cursor = Cursor::new(text);
     if let Some(civil) = usual(text) {
@@ -92,7 +93,13 @@ fn read(text: &[u8]) -> Option<(Civil, Option<i64>)> {
 }
 
 /// Fraction and zone.
+#[inline]
 fn finish(mut civil: Civil, mut cursor: Cursor<'_>) -> Option<(Civil, Option<i64>)> {
+    if let [b'.', a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'Z'] = cursor.rest() {
+        let digit = |it: &u8| u32::from(it - b'0');
+        civil.micros = (digit(a) * 100 + digit(b) * 10 + digit(c)) * 1_000;
+        return Some((civil, Some(0)));
+    }
     if cursor.eat(b'.') {
         civil.micros = cursor.micros();
     }
@@ -104,25 +111,52 @@ fn finish(mut civil: Civil, mut cursor: Cursor<'_>) -> Option<(Civil, Option<i64
 }
 
 /// The spelling that nearly all texts have: `yyyy-mm-ddThh:mm:ss`, digits at fixed places.
+#[inline]
 fn usual(text: &[u8]) -> Option<Civil> {
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b' ' | b'T', h1, h2, b':', n1, n2, b':', s1, s2] =
-        text.first_chunk::<19>()?
-    else {
-        return None;
-    };
-    let two = |tens: &u8, ones: &u8| {
-        let both = tens.is_ascii_digit() && ones.is_ascii_digit();
-        both.then(|| u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
-    };
+    const DATE: Form = Form::new(*b"0000-00-");
+    const TIME: Form = Form::new(*b"00:00:00");
+    let [day @ .., b' ' | b'T'] = text.get(8..)?.first_chunk::<3>()? else { return None };
+    let [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] = day else { return None };
+    let [century, _, year, _, _, month, ..] = DATE.pairs(text)?;
+    let [hour, _, _, minute, _, _, second, _] = TIME.pairs(text.get(11..)?)?;
     Some(Civil {
-        year: i64::from(two(y1, y2)?) * 100 + i64::from(two(y3, y4)?),
-        month: two(m1, m2)?,
-        day: two(d1, d2)?,
-        hour: two(h1, h2)?,
-        minute: two(n1, n2)?,
-        second: two(s1, s2)?,
+        year: i64::from(century) * 100 + i64::from(year),
+        month: month.into(),
+        day: u32::from(tens - b'0') * 10 + u32::from(ones - b'0'),
+        hour: hour.into(),
+        minute: minute.into(),
+        second: second.into(),
         micros: 0,
     })
+}
+
+/// Eight bytes of a fixed form, read at once.
+struct Form {
+    bytes: u64,
+    /// What added to a byte's difference from the form reaches 0x80 if it is too large.
+    slack: u64,
+}
+
+impl Form {
+    /// Digits where `form` has a 0, elsewhere its very bytes.
+    const fn new(form: [u8; 8]) -> Self {
+        let (mut slack, mut place) = (0, 0);
+        let mut rest: &[u8] = &form;
+        while let [byte, tail @ ..] = rest {
+            slack |= (if *byte == b'0' { 0x76 } else { 0x7f }) << place;
+            place += 8;
+            rest = tail;
+        }
+        Self { bytes: u64::from_le_bytes(form), slack }
+    }
+
+    /// The numbers that two neighbours make, at the place of the first; without meaning next to what is no digit.
+    #[inline]
+    fn pairs(&self, text: &[u8]) -> Option<[u8; 8]> {
+        let word = u64::from_le_bytes(*text.first_chunk()?) ^ self.bytes;
+        let wrong = (word.wrapping_add(self.slack) | word) & u64::from_ne_bytes([0x80; 8]);
+        (wrong == 0).then(|| (word * 10 + (word >> 8)).to_le_bytes())
+    }
 }
 
 /// `[+-]yyyy[-[m]m[-[d]d]]`; the day is none if the text does not name one.

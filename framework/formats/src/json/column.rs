@@ -7,7 +7,7 @@ use arrow_array::types::{
     Int64Type, TimestampMicrosecondType,
 };
 use arrow_array::{ArrayRef, BooleanArray, NullArray, PrimitiveArray};
-use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder, NullBuffer, NullBufferBuilder, ScalarBuffer};
+use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use tidegate_api::{Error, Result};
 
@@ -33,7 +33,8 @@ pub(super) enum Fit {
 pub(super) struct Column {
     data_type: DataType,
     len: usize,
-    nulls: NullBufferBuilder,
+    /// Which values there are; none as long as all of them are.
+    valid: Option<BooleanBufferBuilder>,
     values: Values,
 }
 
@@ -84,7 +85,7 @@ impl Column {
             DataType::Struct(fields) => Values::Struct(Box::new(StructValues::new(fields, path)?)),
             other => return Err(unsupported(path, other)),
         };
-        Ok(Self { data_type: data_type.clone(), len: 0, nulls: NullBufferBuilder::new(0), values })
+        Ok(Self { data_type: data_type.clone(), len: 0, valid: None, values })
     }
 
     pub(super) fn data_type(&self) -> &DataType {
@@ -127,10 +128,10 @@ impl Column {
                 false
             }
             Values::Boolean(it) => push_boolean(it, scanner, first)?,
-            Values::Int8(it) => push(it, number(scanner, first, |it| it.to_i64()?.try_into().ok())?),
-            Values::Int16(it) => push(it, number(scanner, first, |it| it.to_i64()?.try_into().ok())?),
-            Values::Int32(it) => push(it, number(scanner, first, |it| it.to_i64()?.try_into().ok())?),
-            Values::Int64(it) => push(it, number(scanner, first, |it| it.to_i64())?),
+            Values::Int8(it) => push(it, integer(scanner, first)?.and_then(|it| it.try_into().ok())),
+            Values::Int16(it) => push(it, integer(scanner, first)?.and_then(|it| it.try_into().ok())),
+            Values::Int32(it) => push(it, integer(scanner, first)?.and_then(|it| it.try_into().ok())),
+            Values::Int64(it) => push(it, integer(scanner, first)?),
             Values::Float32(it) => push(it, either(scanner, first, |it| it.to_f32(), special_f32)?),
             Values::Float64(it) => push(it, either(scanner, first, |it| it.to_f64(), special_text)?),
             Values::Decimal(it, scale, limit) => {
@@ -151,7 +152,14 @@ impl Column {
     /// Counts a value that is there by now.
     #[inline]
     fn close(&mut self, fit: Fit) -> Fit {
-        self.nulls.append(fit != Fit::Wrong);
+        if fit == Fit::Wrong || self.valid.is_some() {
+            let valid = self.valid.get_or_insert_with(|| {
+                let mut all = BooleanBufferBuilder::new(self.len.next_multiple_of(1_024));
+                all.append_n(self.len, true);
+                all
+            });
+            valid.append(fit != Fit::Wrong);
+        }
         self.len += 1;
         fit
     }
@@ -189,7 +197,9 @@ impl Column {
 
     /// Forgets all values from `len` on, and what a malformed document has left behind.
     pub(super) fn truncate(&mut self, len: usize) {
-        self.nulls.truncate(len);
+        if let Some(valid) = &mut self.valid {
+            valid.truncate(len);
+        }
         self.len = self.len.min(len);
         match &mut self.values {
             Values::Null => {}
@@ -211,8 +221,7 @@ impl Column {
     /// The values so far as an array; the column is empty again.
     pub(super) fn finish(&mut self) -> Result<ArrayRef> {
         let len = std::mem::take(&mut self.len);
-        // The builder forgets its capacity with its bits: nulls are rare enough to pay for them when they come.
-        let nulls = std::mem::replace(&mut self.nulls, NullBufferBuilder::new(0)).build();
+        let nulls = self.valid.take().map(|mut it| NullBuffer::new(it.finish()));
         match &mut self.values {
             Values::Null => Ok(Arc::new(NullArray::new(len))),
             Values::Boolean(it) => Ok(Arc::new(BooleanArray::new(it.finish(), nulls))),
@@ -243,7 +252,7 @@ impl Column {
 
     /// As `finish` for a struct column, without the struct around its columns.
     pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>> {
-        self.nulls = NullBufferBuilder::new(0);
+        self.valid = None;
         self.len = 0;
         match &mut self.values {
             Values::Struct(it) => it.finish_columns(),
@@ -294,6 +303,14 @@ fn number<T>(scanner: &mut Scanner<'_>, first: u8, of: impl FnOnce(Number<'_>) -
     }
     scanner.skip_value()?;
     Ok(None)
+}
+
+#[inline]
+fn integer(scanner: &mut Scanner<'_>, first: u8) -> Scan<Option<i64>> {
+    match scanner.small_integer() {
+        Some(value) => Ok(Some(value)),
+        None => number(scanner, first, |it| it.to_i64()),
+    }
 }
 
 #[inline]

@@ -12,9 +12,42 @@ const REMEMBERED_BYTES: usize = 128;
 /// The names of a struct's fields.
 pub(super) struct Names {
     fields: HashMap<Vec<u8>, usize>,
-    /// The names of the last documents, in their order and with their quotes, and their fields: a stream's documents
+    /// The names of the last documents in their order, and their fields: a stream's documents
     /// mostly look alike.
-    seen: Vec<(Vec<u8>, Option<usize>)>,
+    seen: Vec<(Known, Option<usize>)>,
+}
+
+/// A name that is compared with what a document has.
+#[derive(Default)]
+pub(super) struct Known {
+    /// In its quotes, and without escapes or quotes in it.
+    pub(super) quoted: Vec<u8>,
+    /// Its first 16 bytes, and which of them there are.
+    head: u128,
+    mask: u128,
+}
+
+impl Known {
+    fn set(&mut self, name: &[u8]) {
+        self.quoted.clear();
+        self.quoted.push(b'"');
+        self.quoted.extend_from_slice(name);
+        self.quoted.push(b'"');
+        let mut head = [0; 16];
+        let mut mask = [0; 16];
+        for ((byte, head), mask) in self.quoted.iter().zip(&mut head).zip(&mut mask) {
+            (*head, *mask) = (*byte, u8::MAX);
+        }
+        (self.head, self.mask) = (u128::from_le_bytes(head), u128::from_le_bytes(mask));
+    }
+
+    /// Whether `bytes` begin with it. Most names are short: one comparison, without a call.
+    #[inline]
+    pub(super) fn begins(&self, bytes: &[u8]) -> bool {
+        let Some(head) = bytes.first_chunk::<16>() else { return bytes.starts_with(&self.quoted) };
+        (u128::from_le_bytes(*head) ^ self.head) & self.mask == 0
+            && (self.quoted.len() <= 16 || bytes.starts_with(&self.quoted))
+    }
 }
 
 impl Names {
@@ -49,13 +82,10 @@ impl Names {
         if plain && *place < REMEMBERED_MEMBERS && name.raw.len() <= REMEMBERED_BYTES {
             let at = (*place).min(self.seen.len());
             if at == self.seen.len() {
-                self.seen.push((Vec::new(), None));
+                self.seen.push((Known::default(), None));
             }
             if let Some((seen, known)) = self.seen.get_mut(at) {
-                seen.clear();
-                seen.push(b'"');
-                seen.extend_from_slice(name.raw);
-                seen.push(b'"');
+                seen.set(name.raw);
                 *known = found;
             }
         }

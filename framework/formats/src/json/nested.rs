@@ -56,12 +56,14 @@ impl ListValues {
             fit = Fit::Whole;
         } else {
             fit = Fit::Whole;
+            scanner.enter()?;
             loop {
                 fit = fit.max(self.item.read(scanner)?);
                 if !scanner.more(b']')? {
                     break;
                 }
             }
+            scanner.leave();
         }
         if fit == Fit::Wrong {
             self.item.truncate(start);
@@ -126,6 +128,7 @@ impl MapValues {
             fit = Fit::Whole;
         } else {
             fit = Fit::Whole;
+            scanner.enter()?;
             loop {
                 let name = scanner.name()?;
                 self.keys.push_with(|out| name.append_to(out));
@@ -134,6 +137,7 @@ impl MapValues {
                     break;
                 }
             }
+            scanner.leave();
         }
         if fit == Fit::Wrong {
             self.keys.truncate(start);
@@ -192,6 +196,7 @@ impl StructValues {
         let mut fit = Fit::Whole;
         let mut place = 0;
         if scanner.open(b'}') {
+            scanner.enter()?;
             loop {
                 let found = self.names.read(scanner, &mut place)?;
                 fit = fit.max(self.read_member(found, row, scanner)?);
@@ -199,6 +204,7 @@ impl StructValues {
                     break;
                 }
             }
+            scanner.leave();
         }
         for column in &mut self.columns {
             if column.len() == row {

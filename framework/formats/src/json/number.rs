@@ -177,6 +177,46 @@ fn shifted(value: u128, shift: i32, round: bool) -> Option<u128> {
     Some(value / divisor + u128::from(up))
 }
 
+const POWERS_OF_TEN: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The digits that eight bytes begin with.
+struct Digits {
+    count: usize,
+    /// How many of them are zeros in front.
+    zeros: usize,
+    value: u64,
+}
+
+impl Digits {
+    /// All eight bytes at once: a loop over few digits costs a branch that can't be foreseen.
+    #[inline]
+    fn lead(bytes: [u8; 8]) -> Self {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        let word = u64::from_le_bytes(bytes) ^ (ONES * u64::from(b'0'));
+        // Bits above the lowest one set may be wrong, the lowest never is.
+        let other = (word.wrapping_add(ONES * 0x76) | word) & (ONES * 0x80);
+        let bits = other.trailing_zeros() & !7;
+        // The digits move to the end, and zeros come in front of them.
+        let digits = word.checked_shl(64 - bits).unwrap_or(0);
+        let zeros = if digits == 0 { bits } else { (digits.trailing_zeros() & !7) - (64 - bits) };
+        let pairs = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+        let value = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+        let bytes = |bits: u32| usize::try_from(bits / 8).unwrap_or(0);
+        Self { count: bytes(bits), zeros: bytes(zeros), value }
+    }
+}
+
+/// A whole number of up to seven digits that nothing of a longer or another number follows, and how many they are.
+#[inline]
+pub(super) fn small_integer(bytes: &[u8]) -> Option<(i64, usize)> {
+    let chunk = bytes.first_chunk::<8>()?;
+    let digits = Digits::lead(*chunk);
+    let next = chunk.get(digits.count)?;
+    let plain = digits.count > 0 && !matches!(next, b'.' | b'e' | b'E') && (digits.zeros == 0 || digits.count == 1);
+    plain.then_some((i64::try_from(digits.value).ok()?, digits.count))
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -201,6 +241,18 @@ impl Reader<'_> {
     #[inline]
     fn run(&mut self) -> usize {
         let start = self.at;
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(|it| it.first_chunk()) {
+            let digits = Digits::lead(*chunk);
+            let power = POWERS_OF_TEN.get(digits.count).copied().unwrap_or_default();
+            self.mantissa = self.mantissa.wrapping_mul(power).wrapping_add(digits.value);
+            // As below: zeros in front don't count.
+            let zeros = if self.digits == 0 { digits.zeros } else { 0 };
+            self.digits += u32::try_from(digits.count - zeros).unwrap_or(0);
+            self.at += digits.count;
+            if digits.count < 8 {
+                return self.at - start;
+            }
+        }
         while let digit @ b'0'..=b'9' = self.peek() {
             self.mantissa = self.mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
             // Zeros in front don't count. A mantissa that has wrapped to 0 has counted its digits already.

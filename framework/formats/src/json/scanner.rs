@@ -2,7 +2,8 @@
 //!
 //! As Spark's parser it takes names and texts in single quotes too, and the numbers `NaN`, `Infinity` and `-Infinity`.
 
-use super::number::Number;
+use super::names::Known;
+use super::number::{Number, small_integer};
 use super::string::{Text, find_special};
 
 /// Values nested deeper than this are malformed (Jackson: `maxNestingDepth`).
@@ -18,12 +19,14 @@ pub(super) type Scan<T> = Result<T, Malformed>;
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// Brackets that are open around the value it stands before; those of a value that is skipped are not among them.
+    depth: usize,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         let position = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        Self { bytes, position }
+        Self { bytes, position, depth: 0 }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -91,6 +94,22 @@ impl<'a> Scanner<'a> {
         !empty
     }
 
+    /// Notes that a bracket is open around what comes next.
+    #[inline]
+    pub(super) fn enter(&mut self) -> Scan<()> {
+        if self.depth >= MAX_DEPTH {
+            return Err(Malformed);
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Notes that the bracket of the last `enter` is closed.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
     /// Takes a member's name and its colon; ends before the value.
     #[inline]
     pub(super) fn name(&mut self) -> Scan<Text<'a>> {
@@ -102,12 +121,12 @@ impl<'a> Scanner<'a> {
         Ok(name)
     }
 
-    /// Takes a name without its colon if it is this one, given in its quotes and without escapes or quotes in it.
+    /// Takes a name without its colon if it is this one.
     #[inline]
-    pub(super) fn known_name(&mut self, expected: &[u8]) -> bool {
-        let found = self.bytes.get(self.position..).is_some_and(|it| it.starts_with(expected));
+    pub(super) fn known_name(&mut self, expected: &Known) -> bool {
+        let found = self.bytes.get(self.position..).is_some_and(|it| expected.begins(it));
         if found {
-            self.position += expected.len();
+            self.position += expected.quoted.len();
         }
         found
     }
@@ -180,6 +199,14 @@ impl<'a> Scanner<'a> {
         Ok(number)
     }
 
+    /// Takes a whole number if it is a short one.
+    #[inline]
+    pub(super) fn small_integer(&mut self) -> Option<i64> {
+        let (value, length) = small_integer(self.bytes.get(self.position..)?)?;
+        self.position += length;
+        Some(value)
+    }
+
     /// Takes any value, whatever is in it, and checks its grammar.
     #[inline]
     pub(super) fn skip_value(&mut self) -> Scan<()> {
@@ -187,7 +214,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_nested(&mut self) -> Scan<()> {
-        let mut open = Open::default();
+        let mut open = Open { bits: [0; MAX_DEPTH.div_ceil(64)], depth: 0, most: MAX_DEPTH.saturating_sub(self.depth) };
         loop {
             let (opened, is_object) = match self.peek() {
                 b'{' => (self.open(b'}'), true),
@@ -229,15 +256,15 @@ impl<'a> Scanner<'a> {
 }
 
 /// The brackets that are open, a bit each: set for an object.
-#[derive(Default)]
 struct Open {
     bits: [u64; MAX_DEPTH.div_ceil(64)],
     depth: usize,
+    most: usize,
 }
 
 impl Open {
     fn push(&mut self, is_object: bool) -> Scan<()> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= self.most {
             return Err(Malformed);
         }
         let word = self.bits.get_mut(self.depth / 64).ok_or(Malformed)?;

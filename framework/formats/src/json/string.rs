@@ -36,13 +36,14 @@ const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 #[inline]
 pub(super) fn find_special(bytes: &[u8], from: usize, quote: u8) -> usize {
     let mut at = from;
-    let quotes = ONES * u64::from(quote);
     // Eight bytes at a time: bits above the lowest one set may be wrong, the lowest never is.
-    while let Some(chunk) = bytes.get(at..).and_then(|it| it.first_chunk::<8>()) {
+    while quote == b'"'
+        && let Some(chunk) = bytes.get(at..).and_then(|it| it.first_chunk::<8>())
+    {
         let word = u64::from_le_bytes(*chunk);
-        let special = zeros(word ^ quotes)
-            | zeros(word ^ (ONES * u64::from(b'\\')))
-            | (word.wrapping_sub(ONES * 0x20) & !word & HIGHS);
+        // One bit turned over, a double quote is the next byte above the control characters, which stay below it.
+        let ends = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21) & !word & HIGHS;
+        let special = ends | zeros(word ^ (ONES * u64::from(b'\\')));
         if special != 0 {
             return at + usize::try_from(special.trailing_zeros() / 8).unwrap_or(0);
         }
@@ -135,7 +136,7 @@ mod tests {
     fn a_special_byte_is_found_wherever_it_stands() {
         for special in 0..=255_u8 {
             let ends = special == b'"' || special == b'\\' || special < 0x20;
-            for length in 0..20 {
+            for length in 0..40 {
                 for at in 0..length {
                     // 0x21 and 0x80 are the neighbours that a careless test of eight bytes takes for special ones.
                     for filler in [b'!', 0x80, 0xff, b'#', b']'] {
@@ -143,6 +144,9 @@ mod tests {
                         bytes[at] = special;
                         let expected = if ends { at } else { length };
                         assert_eq!(find_special(&bytes, 0, b'"'), expected, "{special} at {at} of {length}");
+                        let single = special == b'\'' || (ends && special != b'"');
+                        let expected = if single { at } else { length };
+                        assert_eq!(find_special(&bytes, 0, b'\''), expected, "{special} at {at} of {length}");
                     }
                 }
             }

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, StructArray};
+use arrow_schema::{DataType, Schema, SchemaRef};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tidegate_formats::ddl::parse_schema;
+use tidegate_formats::json::{Decoder, JsonOptions};
 
 use crate::support::{check, decode, documents, malformed, text};
 
@@ -118,4 +121,51 @@ fn a_document_cut_anywhere_is_null_and_the_next_row_is_right() {
             }
         }
     });
+}
+
+/// The fields of a struct, and of those in it, by their paths; what they hold where the struct is null does not count.
+fn leaves(array: &StructArray, path: &str) -> Vec<(String, ArrayRef)> {
+    let valid: BooleanArray = (0..array.len()).map(|it| Some(array.is_valid(it))).collect();
+    let mut found = vec![(format!("{path}?"), Arc::new(valid) as ArrayRef)];
+    for (field, column) in array.fields().iter().zip(array.columns()) {
+        let path = format!("{path}.{}", field.name());
+        match column.as_struct_opt() {
+            Some(inner) => found.extend(leaves(inner, &path)),
+            None => found.push((path, column.clone())),
+        }
+    }
+    found
+}
+
+#[test]
+fn fewer_fields_change_no_value_of_the_others() {
+    let whole = DataType::Struct(typed().fields().clone());
+    let parts = ["b BIGINT", "a STRING, e STRUCT<b: DECIMAL(10,2)>", "d MAP<STRING,BOOLEAN>, f BINARY"];
+    let read = |wanted: &DataType, documents: &[Vec<u8>]| {
+        let mut decoder = Decoder::for_type(wanted, JsonOptions::default()).unwrap();
+        let rows = decoder.decode_array(&BinaryArray::from_iter_values(documents)).unwrap();
+        leaves(rows.as_struct(), "")
+    };
+    check(2_000, &prop::collection::vec((object(), changes(3)), 1..4), |documents| {
+        let bytes = |(value, changes): (Value, Vec<_>)| mutate(serde_json::to_vec(&value).unwrap(), &changes);
+        let documents: Vec<Vec<u8>> = documents.into_iter().map(bytes).collect();
+        let all = read(&whole, &documents);
+        for part in parts {
+            let part = DataType::Struct(parse_schema(part).unwrap().fields().clone());
+            for found in read(&part, &documents) {
+                assert!(all.contains(&found), "{found:?} is not among {all:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn brackets_are_counted_from_the_outermost_whatever_is_decoded() {
+    let nested = |depth: usize| {
+        [b"{\"e\":{\"s\":[".as_slice(), &b"[".repeat(depth - 3), b"1", &b"]".repeat(depth - 2), b"}}"].concat()
+    };
+    let documents = [nested(1_000), nested(1_001)];
+    for ddl in ["x INT", "e INT", "e STRING", "e STRUCT<x: INT>", "e STRUCT<s: STRING>", "e STRUCT<s: ARRAY<STRING>>"] {
+        assert_eq!(malformed(&Arc::new(parse_schema(ddl).unwrap()), &documents), [1], "{ddl}");
+    }
 }

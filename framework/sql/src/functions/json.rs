@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_schema::{DataType, Field, FieldRef};
+use arrow_schema::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{DataFusionError, exec_err, plan_err};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -17,8 +18,58 @@ use crate::error::external;
 
 /// `from_json(text or bytes, 'ddl'[, 'mode'])`: permissive unless the mode is FAILFAST.
 pub(crate) fn from_json() -> Arc<ScalarUDF> {
+    of_type(None)
+}
+
+/// A `from_json` that decodes `wanted`, a part of the type that its schema names.
+fn of_type(wanted: Option<DataType>) -> Arc<ScalarUDF> {
     let signature = Signature::user_defined(Volatility::Immutable);
-    Arc::new(ScalarUDF::new_from_impl(FromJson { signature, spare: Decoders::default() }))
+    let name = match &wanted {
+        Some(DataType::Struct(fields)) => format!("{FROM_JSON}<{}>", paths(fields).join(", ")),
+        _ => FROM_JSON.to_owned(),
+    };
+    Arc::new(ScalarUDF::new_from_impl(FromJson { name, wanted, signature, spare: Decoders::default() }))
+}
+
+/// Whether this is a call of `from_json`.
+pub(crate) fn is_from_json(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(it) if it.func.inner().is::<FromJson>())
+}
+
+/// The function for a permissive call of `from_json` of which only a part of its type is wanted; none if it is another
+/// call or all of it is wanted.
+pub(crate) fn narrowed(
+    call: &ScalarFunction,
+    part: impl FnOnce(&DataType) -> DataType,
+) -> Result<Option<Arc<ScalarUDF>>, DataFusionError> {
+    let Some(function) = call.func.inner().downcast_ref::<FromJson>() else { return Ok(None) };
+    let (schema, mode) = (literal_text(call.args.get(1)), literal_text(call.args.get(2)));
+    let (Some(schema), true) = (schema, call.args.len() == 2 || mode.is_some()) else { return Ok(None) };
+    if mode.map(mode_of).transpose()? == Some(true) {
+        return Ok(None);
+    }
+    let whole = match &function.wanted {
+        Some(wanted) => wanted.clone(),
+        None => type_of(schema).map_err(external)?,
+    };
+    let wanted = part(&whole);
+    Ok((wanted != whole).then(|| of_type(Some(wanted))))
+}
+
+fn literal_text(expr: Option<&Expr>) -> Option<&str> {
+    match expr? {
+        Expr::Literal(value, _) => value.try_as_str()?,
+        _ => None,
+    }
+}
+
+/// The fields of a struct and of those in it, as SQL reaches them.
+fn paths(fields: &Fields) -> Vec<String> {
+    let of = |field: &FieldRef| match field.data_type() {
+        DataType::Struct(inner) => paths(inner).iter().map(|it| format!("{}.{it}", field.name())).collect(),
+        _ => vec![field.name().clone()],
+    };
+    fields.iter().flat_map(of).collect()
 }
 
 /// `to_json(struct)`: one document a row; fields that are null are left out.
@@ -26,15 +77,27 @@ pub(crate) fn to_json() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(ToJson { signature: Signature::any(1, Volatility::Immutable) }))
 }
 
+const FROM_JSON: &str = "from_json";
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct FromJson {
+    /// What explanations show.
+    name: String,
+    /// The part of the schema that is decoded; all of it if none.
+    wanted: Option<DataType>,
     signature: Signature,
     spare: Decoders,
 }
 
 impl ScalarUDFImpl for FromJson {
     fn name(&self) -> &str {
-        "from_json"
+        &self.name
+    }
+
+    /// The name of the column, whatever part of it is decoded.
+    fn schema_name(&self, args: &[Expr]) -> Result<String, DataFusionError> {
+        let args: Vec<String> = args.iter().map(|it| it.schema_name().to_string()).collect();
+        Ok(format!("{FROM_JSON}({})", args.join(",")))
     }
 
     fn signature(&self) -> &Signature {
@@ -64,12 +127,15 @@ impl ScalarUDFImpl for FromJson {
         let Some(Some(schema)) = args.scalar_arguments.get(1) else {
             return plan_err!("from_json: the schema must be a constant such as 'id INT, name STRING'");
         };
-        let found = type_of(schema.try_as_str().flatten().unwrap_or_default()).map_err(external)?;
+        let found = match &self.wanted {
+            Some(wanted) => wanted.clone(),
+            None => type_of(schema.try_as_str().flatten().unwrap_or_default()).map_err(external)?,
+        };
         if let Some(mode) = args.scalar_arguments.get(2) {
             let mode = mode.and_then(|it| it.try_as_str()).flatten();
             mode_of(mode.unwrap_or_default())?;
         }
-        Ok(Arc::new(Field::new(self.name(), found, true)))
+        Ok(Arc::new(Field::new(FROM_JSON, found, true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
@@ -93,7 +159,7 @@ impl ScalarUDFImpl for FromJson {
         if let (Some(bytes), Some(first)) = (inner.args.pop(), args.first_mut()) {
             *first = bytes;
         }
-        Ok(ExprSimplifyResult::Simplified(from_json().call(args)))
+        Ok(ExprSimplifyResult::Simplified(of_type(self.wanted.clone()).call(args)))
     }
 }
 

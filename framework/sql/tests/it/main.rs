@@ -9,3 +9,4 @@ mod plans;
 mod refusals;
 mod streaming;
 mod support;
+mod used_fields;

@@ -120,3 +120,50 @@ fn texts_stand_for_decimals_as_in_java() {
         assert_eq!(Number::of_text(text.as_bytes()).and_then(|it| it.scaled(2, true)), expected, "{text}");
     }
 }
+
+/// Eight digits at a time give what one at a time does, wherever the bytes end.
+#[test]
+fn digits_are_read_alike_at_once_and_one_by_one() {
+    let ends = [
+        "",
+        ",",
+        "}",
+        " ",
+        "\n",
+        "e",
+        "E5",
+        ".",
+        ".0,",
+        "/",
+        ":",
+        "x12345678",
+        ",\"name\":12345678}",
+        "\u{b9}12345678",
+    ];
+    let runs = (0..=22).flat_map(|length| {
+        // Zeros in front, behind and in between, ones and nines.
+        (0..=length).flat_map(move |zeros| {
+            ["1", "9", "10", "90071992547409910"].map(|it| {
+                let rest: String = it.chars().cycle().take(length - zeros).collect();
+                "0".repeat(zeros) + &rest
+            })
+        })
+    });
+    for (digits, end) in runs.flat_map(|run| ends.map(|end| (run.clone(), end))) {
+        let followed = format!("{digits}{end}");
+        let mut reader = Reader { bytes: followed.as_bytes(), at: 0, mantissa: 0, digits: 0 };
+        assert_eq!(reader.run(), digits.len(), "{followed}");
+        let counted = digits.trim_start_matches('0');
+        assert_eq!(usize::try_from(reader.digits).unwrap(), counted.len(), "{followed}");
+        if counted.len() <= 19 {
+            assert_eq!(reader.mantissa, counted.parse().unwrap_or(0), "{followed}");
+        }
+        if let Some((value, length)) = small_integer(followed.as_bytes()) {
+            let whole = Number::scan(followed.as_bytes()).unwrap();
+            assert_eq!((Some(value), length), (whole.to_i64(), whole.text().len()), "{followed}");
+        } else {
+            let small = matches!(digits.len(), 1..=7) && (digits == "0" || !digits.starts_with('0'));
+            assert!(!small || followed.len() < 8 || matches!(end.as_bytes()[0], b'.' | b'e' | b'E'), "{followed}");
+        }
+    }
+}
