@@ -229,14 +229,16 @@ impl Checker {
         let keys: Vec<_> = node.keys.iter().map(ToString::to_string).collect();
         let what = format!("the deduplication by {}", keys.join(", "));
         let timed = event_time_columns(node.input.schema().as_arrow());
-        if timed.len() > 1 {
+        // A key that does not fit its input has been refused before.
+        let keys = node.timed_keys().unwrap_or_default().into_iter().filter(|it| *it).count();
+        if keys > 1 || keys == 0 && timed.len() > 1 {
             self.refuse(format!(
                 "{what}: more than one event-time column in its input; leave one out of the SELECT below"
             ));
         }
         if node.within_watermark && timed.is_empty() {
             self.refuse(format!("{what} within the watermark: its input has no watermark; declare one"));
-        } else if node.within_watermark && node.delay_ms().is_none() {
+        } else if node.within_watermark && node.delay_ms().ok().flatten().is_none() {
             self.refuse(format!(
                 "{what} within the watermark: the watermarks of its streams have different delays; give them one delay"
             ));

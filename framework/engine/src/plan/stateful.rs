@@ -95,14 +95,13 @@ fn planned_deduplication(node: &Deduplicate) -> Result<Planned, DataFusionError>
             spec.keys.push(format!("{name}{part}"));
         }
     }
-    if let Some(at) = node.event_time() {
-        let time = Expr::Column(Column::from(schema.qualified_field(at)));
-        columns.push(end_of(time, schema.field(at)).alias("__time"));
+    if let Some((time, field)) = node.event_time()? {
+        columns.push(end_of(time, &field).alias("__time"));
         spec.timed = true;
     }
     if node.within_watermark {
         let delay_ms =
-            node.delay_ms().ok_or_else(|| plan_datafusion_err!("deduplication within an unknown watermark"))?;
+            node.delay_ms()?.ok_or_else(|| plan_datafusion_err!("deduplication within an unknown watermark"))?;
         spec.within_us = Some(delay_ms.saturating_mul(1000));
     }
     let plan = LogicalPlanBuilder::from(node.input.clone()).project(columns)?.build()?;

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchemaRef, DataFusionError, Result, plan_err};
+use arrow_schema::FieldRef;
+use datafusion::common::{Column, DFSchemaRef, DataFusionError, Result, plan_err};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore};
 
 use crate::event_time::{delay_ms, event_time, event_time_columns};
@@ -30,14 +31,28 @@ impl Deduplicate {
         self.keys.iter().map(|key| Ok(event_time(&key.to_field(schema)?.1).is_some())).collect()
     }
 
-    /// The event-time column of its input, by index.
-    pub fn event_time(&self) -> Option<usize> {
-        event_time_columns(self.input.schema().as_arrow()).first().map(|it| it.0)
+    /// What rows are late by, with what it is: an event time among the keys, else that of the input.
+    ///
+    /// # Errors
+    /// If a key does not fit the input.
+    pub fn event_time(&self) -> Result<Option<(Expr, FieldRef)>> {
+        let schema = self.input.schema();
+        for key in &self.keys {
+            let (_, field) = key.to_field(schema)?;
+            if event_time(&field).is_some() {
+                return Ok(Some((key.clone(), field)));
+            }
+        }
+        let at = event_time_columns(schema.as_arrow()).first().map(|it| it.0);
+        Ok(at.map(|at| (Expr::Column(Column::from(schema.qualified_field(at))), schema.field(at).clone())))
     }
 
     /// How long a key is remembered within the watermark, milliseconds; none where streams with different delays are united.
-    pub fn delay_ms(&self) -> Option<i64> {
-        delay_ms(self.input.schema().field(self.event_time()?))
+    ///
+    /// # Errors
+    /// If a key does not fit the input.
+    pub fn delay_ms(&self) -> Result<Option<i64>> {
+        Ok(self.event_time()?.and_then(|(_, field)| delay_ms(&field)))
     }
 }
 
