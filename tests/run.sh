@@ -8,6 +8,8 @@ tests/setup.sh
 target=${CARGO_TARGET_DIR:-target}/debug
 cargo build --workspace --bins --features tidegate-epoch/unowned
 cp "$target/tidegate" "$target/tidegate-unowned"
+# The crash matrix makes and drops a hundred thousand queries: giving memory back each time costs an eighth of its CPU.
+export MALLOC_TRIM_THRESHOLD_=536870912
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::Field;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, internal_err, plan_datafusion_err, plan_err};
+use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, internal_err, plan_datafusion_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::functions::core::get_field;
 use datafusion::logical_expr::{

@@ -117,7 +117,8 @@ fn model(case: &Case) -> Expected {
         if !met && over(0, l) && ["LEFT JOIN", "FULL JOIN"].contains(&kind) {
             rows.push((Some(l.id), None));
         }
-        total += u64::from(!over(0, l) && !(kind == "LEFT SEMI JOIN" && met));
+        let came_out = kind == "LEFT SEMI JOIN" && met;
+        total += u64::from(!over(0, l) && !came_out);
     }
     for r in right {
         if over(1, r) && left.iter().all(|l| !meets(l, r)) && ["RIGHT JOIN", "FULL JOIN"].contains(&kind) {
