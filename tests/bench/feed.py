@@ -18,7 +18,7 @@ PAGES = ["/home", "/search", "/product", "/cart", "/pay"]
 
 servers, topic = sys.argv[1:3]
 rate, seconds = float(sys.argv[3]), float(sys.argv[4])
-settings = {"linger.ms": 1, "compression.type": "lz4", "queue.buffering.max.messages": 2_000_000}
+settings = {"linger.ms": 1, "compression.type": "lz4", "enable.idempotence": True, "queue.buffering.max.messages": 2_000_000}
 producer = Producer({"bootstrap.servers": servers, **settings})
 started, sent, steps, late = time.monotonic(), 0, 0, 0.0
 while (elapsed := time.monotonic() - started) < seconds:

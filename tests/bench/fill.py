@@ -9,7 +9,8 @@ servers, topic, folder = sys.argv[1:]
 admin = AdminClient({"bootstrap.servers": servers})
 admin.create_topics([NewTopic(topic, 4, 1)])[topic].result()
 producer = Producer(
-    {"bootstrap.servers": servers, "linger.ms": 50, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000}
+    {"bootstrap.servers": servers, "linger.ms": 50, "compression.type": "lz4", "queue.buffering.max.messages": 1_000_000,
+     "enable.idempotence": True}
 )
 number = 0
 for path in sorted(pathlib.Path(folder).iterdir()):

@@ -202,6 +202,8 @@ pub(crate) fn create_topic(servers: &str, topic: &str) {
 pub(crate) fn produce(servers: &str, topic: &str, input: &Path) {
     let mut config = client(servers);
     config.set("linger.ms", "20").set("compression.type", "lz4").set("queue.buffering.max.messages", "500000");
+    // Else a batch that is sent again, as to a topic that was just made, lands behind those after it, and its rows are late.
+    config.set("enable.idempotence", "true");
     let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
     let mut files: Vec<_> = fs::read_dir(input).unwrap().map(|it| it.unwrap().path()).collect();
     files.sort();
