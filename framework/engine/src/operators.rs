@@ -62,7 +62,7 @@ pub(crate) trait Operator: Send + Sync {
     fn stores_mut(&mut self) -> &mut [KeyedState];
 
     /// Takes the rows of a whole epoch, by port, each in input order; a port that got none may be missing. State changes
-    /// stay in the overlays.
+    /// stay in the overlays. What its stores hold then is counted by its stage.
     async fn epoch(
         &mut self,
         inputs: Vec<Vec<RecordBatch>>,
@@ -100,7 +100,16 @@ pub(crate) struct OperatorEpoch<'a> {
     pub(crate) with_data: bool,
 }
 
-/// Runs a plan over [`LeafId::Partials`], such as [`Operator::shrink`] gives, on `rows`.
+impl OperatorEpoch<'_> {
+    /// Milliseconds since `at`, which becomes now.
+    fn lap_ms(&self, at: &mut Duration) -> u64 {
+        let now = self.clock.monotonic();
+        let ms = now.saturating_sub(std::mem::replace(at, now)).as_millis();
+        u64::try_from(ms).unwrap_or(u64::MAX)
+    }
+}
+
+/// Runs a plan over [`LeafId::Partials`], such as [`Operator::shrink`] gives, on `rows`; of no rows it makes none.
 pub(crate) async fn merge_with(
     plan: &Arc<dyn ExecutionPlan>,
     runner: &Runner,
@@ -109,12 +118,8 @@ pub(crate) async fn merge_with(
     if rows.is_empty() {
         return Ok(rows);
     }
-    runner.run(plan, rows_input(rows)).await
-}
-
-/// `rows` for a plan that an operator runs inside.
-fn rows_input(rows: Vec<RecordBatch>) -> RunInput {
-    RunInput { leaf: LeafId::Partials, rows, statics: Statics::default(), times: Arc::new(TimesSeen::default()) }
+    let (statics, times) = (Statics::default(), Arc::new(TimesSeen::default()));
+    runner.run(plan, RunInput { leaf: LeafId::Partials, rows, statics, times }).await
 }
 
 /// One batch of all rows. The nodes of a plan may spell nullability differently: `schema` counts.
@@ -125,6 +130,7 @@ fn concat(schema: &SchemaRef, rows: &[RecordBatch]) -> Result<RecordBatch> {
     concat_batches(schema, &rows).map_err(wrong)
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// For people; a negative length is none.
+fn micros(us: i64) -> Duration {
+    Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }

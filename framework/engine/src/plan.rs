@@ -24,7 +24,7 @@ use crate::decode::Decoding;
 use crate::exec::Runner;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
 use cut::{Graph, GraphBuilder, SinkId};
-use observe::observers;
+use observe::{observers, watermarks_in};
 use physical::PiecePlanner;
 
 /// Something that is wrong with a query.
@@ -103,12 +103,13 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let letters = plan_letters(&spec.options.errors, registry, &mut problems);
     problems.finish()?;
     let names: Vec<_> = spec.sources.iter().map(|it| it.name.clone()).collect();
-    let observers = problems.take("watermark", observers(&plans)).unwrap_or_default();
+    let of_sinks: Vec<_> = plans.iter().map(watermarks_in).collect();
+    let observers = problems.take("watermark", observers(&of_sinks)).unwrap_or_default();
     let observed = observers.keys().cloned().collect();
     let pieces = PiecePlanner::new(planner.session_state().clone(), names.clone(), observed);
     let mut builder = GraphBuilder::new(&pieces);
-    let watermarks = watermark_nodes(&plans);
-    let groups: Vec<_> = plans.iter().map(names_of_watermarks).collect();
+    let watermarks = each_once(&of_sinks);
+    let groups: Vec<_> = of_sinks.iter().map(|it| it.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>()).collect();
     let mut sinks = Vec::new();
     for (at, ((part, plan), connector)) in
         spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
@@ -248,25 +249,13 @@ fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
     SinkSpec { schema: without_marks(schema), mode, keys: Vec::new(), changes, tasks: 1 }
 }
 
-/// The names of the watermarks in a sink's plan.
-fn names_of_watermarks(plan: &LogicalPlan) -> BTreeSet<Arc<str>> {
-    watermark_nodes(std::slice::from_ref(plan)).into_iter().map(|it| it.id).collect()
-}
-
-/// The watermarks in the sinks' plans, each once, in the order in which they are met.
-fn watermark_nodes(plans: &[LogicalPlan]) -> Vec<WatermarkNode> {
+/// The watermarks of all sinks, each once, in the order in which they are met.
+fn each_once(of_sinks: &[Vec<tidegate_sql::WatermarkNode>]) -> Vec<WatermarkNode> {
     let mut found: Vec<WatermarkNode> = Vec::new();
-    for plan in plans {
-        // The visitor does not fail.
-        let _ = plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::Extension(it) = node
-                && let Some(node) = it.node.as_any().downcast_ref::<tidegate_sql::WatermarkNode>()
-                && found.iter().all(|it| it.id != node.id)
-            {
-                found.push(WatermarkNode { id: node.id.clone(), delay_ms: node.delay_ms });
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
+    for node in of_sinks.iter().flatten() {
+        if found.iter().all(|it| it.id != node.id) {
+            found.push(WatermarkNode { id: node.id.clone(), delay_ms: node.delay_ms });
+        }
     }
     found
 }

@@ -169,7 +169,7 @@ impl QueryProgram {
                 with_data: ctx.with_data,
             };
             let Some(stage) = self.stages.get_mut(at) else { break };
-            let (emitted, its) = stage.operator.epoch(inputs_of(at, &mut partials), &epoch).await?;
+            let (emitted, its) = stage.epoch(inputs_of(at, &mut partials), &epoch).await?;
             numbers.push(its);
             for (emission, rows) in emitted {
                 if rows.is_empty() {

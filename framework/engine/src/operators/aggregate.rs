@@ -27,8 +27,8 @@ use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_sql::Panes;
 
 use super::panes::Spread;
-use super::shape::{split_late, to_output};
-use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, millis, rows_input};
+use super::shape::{on_time, to_output};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, micros};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
 use crate::exec::{LeafExec, LeafId, Runner};
@@ -134,7 +134,6 @@ impl OperatorSpec for AggregateSpec {
 
     fn details(&self) -> Option<String> {
         let Panes { size_us, slide_us, pane_us, .. } = self.panes?;
-        let micros = |it: i64| std::time::Duration::from_micros(u64::try_from(it).unwrap_or(0));
         let (size, slide, pane) = (micros(size_us), micros(slide_us), micros(pane_us));
         Some(format!("windows of {size:?} every {slide:?}, merged from panes of {pane:?}"))
     }
@@ -215,14 +214,10 @@ impl Aggregate {
         if let (Some(panes), Some(key)) = (self.spec.panes, self.spec.window()) {
             rows = Spread { panes, key, merge: &self.physical.merge, runner: ctx.runner }.windows(rows).await?;
         }
-        if let (Some(pane), Some(late_us)) = (self.pane, ctx.late_us) {
-            for batch in &mut rows {
-                let (kept, late) = split_late(batch.clone(), pane, late_us)?;
-                numbers.rows_dropped_by_watermark += late as u64;
-                *batch = kept;
-            }
-            rows.retain(|it| it.num_rows() > 0);
+        for batch in &mut rows {
+            *batch = on_time(batch.clone(), self.pane, ctx.late_us, numbers)?;
         }
+        rows.retain(|it| it.num_rows() > 0);
         Ok(rows)
     }
 
@@ -244,10 +239,7 @@ impl Aggregate {
     }
 
     async fn finish(&self, runner: &Runner, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-        if rows.is_empty() {
-            return Ok(rows);
-        }
-        let rows = runner.run(&self.physical.finish, rows_input(rows)).await?;
+        let rows = merge_with(&self.physical.finish, runner, rows).await?;
         rows.iter().map(|it| to_output(it, &self.spec.keys, &self.spec.output)).collect()
     }
 }
@@ -275,12 +267,12 @@ impl Operator for Aggregate {
         inputs: Vec<Vec<RecordBatch>>,
         ctx: &OperatorEpoch<'_>,
     ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
+        let mut at = ctx.clock.monotonic();
         let mut numbers = OperatorNumbers { name: "stateStoreSave".to_owned(), ..OperatorNumbers::default() };
         let new = self.new_rows(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
         let changed = self.store(new, ctx.runner).await?;
         numbers.rows_updated = changed.iter().map(|it| it.num_rows() as u64).sum();
-        let updated = ctx.clock.monotonic();
+        numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
         if let (Some(_), Some(evict_us)) = (self.pane, ctx.evict_us) {
             let evicted = self.state.evict_through(evict_us)?;
@@ -289,7 +281,7 @@ impl Operator for Aggregate {
                 closed.push(evicted);
             }
         }
-        let removed = ctx.clock.monotonic();
+        numbers.removals_ms = ctx.lap_ms(&mut at);
         let mut emitted = Emitted::new();
         for emission in &self.emissions {
             let rows = match emission {
@@ -299,10 +291,6 @@ impl Operator for Aggregate {
             };
             emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
         }
-        numbers.rows_total = self.state.len() as u64;
-        numbers.memory_bytes = self.state.memory_bytes() as u64;
-        numbers.updates_ms = millis(updated.saturating_sub(started));
-        numbers.removals_ms = millis(removed.saturating_sub(updated));
         Ok((emitted, numbers))
     }
 }

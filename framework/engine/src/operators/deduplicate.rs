@@ -9,9 +9,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow_array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow_schema::{Field, Schema, SchemaRef};
-use arrow_select::filter::filter_record_batch;
 use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, Result};
@@ -19,8 +18,8 @@ use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_sql::event_time::timestamp;
 
-use super::shape::split_late;
-use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, millis};
+use super::shape::{filtered, on_time};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, micros};
 use crate::exec::leaf::Emission;
 
 /// Rows whose keys are looked up at once.
@@ -107,14 +106,6 @@ struct Deduplicate {
 }
 
 impl Deduplicate {
-    /// Splits off the late rows.
-    fn on_time(&self, batch: RecordBatch, late_us: Option<i64>, numbers: &mut OperatorNumbers) -> Result<RecordBatch> {
-        let Some(late_us) = late_us.filter(|_| self.spec.timed) else { return Ok(batch) };
-        let (kept, late) = split_late(batch, self.spec.key_columns().end, late_us)?;
-        numbers.rows_dropped_by_watermark += late as u64;
-        Ok(kept)
-    }
-
     /// The rows of `batches` that get through; their keys are in the state then.
     fn pass(&mut self, batches: &[RecordBatch], numbers: &mut OperatorNumbers) -> Result<Vec<RecordBatch>> {
         let rows = batches.iter().map(|it| self.state_rows(it)).collect::<Result<Vec<_>>>()?;
@@ -128,11 +119,11 @@ impl Deduplicate {
         }
         self.state.put(filtered(&rows, &is_new)?)?;
         let mut passed = Vec::with_capacity(batches.len());
+        let columns: Vec<usize> = (0..self.spec.output.fields().len()).collect();
         let mut first = 0;
         for batch in batches {
             let which = is_new.slice(first, batch.num_rows());
             first += batch.num_rows();
-            let columns: Vec<usize> = (0..self.spec.output.fields().len()).collect();
             passed.push(filtered(&batch.project(&columns).map_err(broken)?, &which)?);
         }
         passed.retain(|it| it.num_rows() > 0);
@@ -172,13 +163,14 @@ impl Operator for Deduplicate {
         inputs: Vec<Vec<RecordBatch>>,
         ctx: &OperatorEpoch<'_>,
     ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
+        let mut at = ctx.clock.monotonic();
         let name = if self.spec.within_us.is_some() { "dedupeWithinWatermark" } else { "dedupe" };
         let mut numbers = OperatorNumbers { name: name.to_owned(), ..OperatorNumbers::default() };
         numbers.custom.insert("numDroppedDuplicateRows", 0);
         let (mut passed, mut group, mut rows) = (Vec::new(), Vec::new(), 0);
+        let time = self.spec.timed.then(|| self.spec.key_columns().end);
         for batch in inputs.into_iter().flatten() {
-            group.push(self.on_time(batch, ctx.late_us, &mut numbers)?);
+            group.push(on_time(batch, time, ctx.late_us, &mut numbers)?);
             rows += group.last().map_or(0, RecordBatch::num_rows);
             if rows >= GROUP_ROWS {
                 passed.extend(self.pass(&std::mem::take(&mut group), &mut numbers)?);
@@ -188,30 +180,15 @@ impl Operator for Deduplicate {
         if rows > 0 {
             passed.extend(self.pass(&group, &mut numbers)?);
         }
-        let updated = ctx.clock.monotonic();
+        numbers.updates_ms = ctx.lap_ms(&mut at);
         if let (Some(evict_us), Some(_)) = (ctx.evict_us, self.state.layout().pane_column) {
             numbers.rows_removed = self.state.evict_through(evict_us)?.num_rows() as u64;
         }
-        let removed = ctx.clock.monotonic();
-        numbers.rows_total = self.state.len() as u64;
-        numbers.memory_bytes = self.state.memory_bytes() as u64;
-        numbers.updates_ms = millis(updated.saturating_sub(started));
-        numbers.removals_ms = millis(removed.saturating_sub(updated));
+        numbers.removals_ms = ctx.lap_ms(&mut at);
         Ok((Emitted::from([(Emission::Rows, passed)]), numbers))
     }
 }
 
-fn filtered(rows: &RecordBatch, which: &BooleanArray) -> Result<RecordBatch> {
-    if which.true_count() == rows.num_rows() {
-        return Ok(rows.clone());
-    }
-    filter_record_batch(rows, which).map_err(broken)
-}
-
 fn broken(error: arrow_schema::ArrowError) -> Error {
     Error::internal("rows can't be deduplicated").because(error)
-}
-
-fn micros(us: i64) -> std::time::Duration {
-    std::time::Duration::from_micros(u64::try_from(us).unwrap_or(0))
 }

@@ -15,15 +15,15 @@ use std::sync::Arc;
 use arrow_array::builder::BooleanBufferBuilder;
 use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
 use arrow_schema::SchemaRef;
-use arrow_select::filter::{filter, filter_record_batch};
+use arrow_select::filter::filter;
 use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, Result};
 use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::{KeyedState, Matches, Probe, RowRef};
 
-use super::shape::split_late;
-use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, millis};
+use super::shape::{filtered, not, on_time};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat};
 use crate::exec::leaf::Emission;
 use pairs::Pairs;
 pub(crate) use pairs::Residual;
@@ -142,8 +142,9 @@ impl Operator for StreamJoin {
         inputs: Vec<Vec<RecordBatch>>,
         ctx: &OperatorEpoch<'_>,
     ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
+        let mut at = ctx.clock.monotonic();
         let mut run = Run::default();
+        run.numbers.name = "symmetricHashJoin".to_owned();
         let mut inputs = inputs.into_iter();
         let mut inputs = [inputs.next().unwrap_or_default(), inputs.next().unwrap_or_default()];
         let first = self.spec.kind.first();
@@ -154,17 +155,12 @@ impl Operator for StreamJoin {
             }
             self.settle(side.other(), &mut run)?;
         }
-        let updated = ctx.clock.monotonic();
+        run.numbers.updates_ms = ctx.lap_ms(&mut at);
         for side in [Side::Left, Side::Right] {
             self.evict(side, ctx.evict_us, &mut run)?;
         }
-        let removed = ctx.clock.monotonic();
-        let Run { emitted, mut numbers, .. } = run;
-        numbers.name = "symmetricHashJoin".to_owned();
-        numbers.rows_total = self.stores.iter().map(|it| it.len() as u64).sum();
-        numbers.memory_bytes = self.stores.iter().map(|it| it.memory_bytes() as u64).sum();
-        numbers.updates_ms = millis(updated.saturating_sub(started));
-        numbers.removals_ms = millis(removed.saturating_sub(updated));
+        run.numbers.removals_ms = ctx.lap_ms(&mut at);
+        let Run { emitted, numbers, .. } = run;
         Ok((Emitted::from([(Emission::Rows, emitted)]), numbers))
     }
 
@@ -194,14 +190,10 @@ impl StreamJoin {
     fn enter(&mut self, side: Side, rows: RecordBatch, ctx: &OperatorEpoch<'_>, run: &mut Run) -> Result<()> {
         let plan = side.of(&self.spec.sides);
         let keeps = self.spec.kind.keeps(side);
-        let (mut rows, late) = match (plan.late, ctx.late_us) {
-            (Some(column), Some(late_us)) => split_late(rows, column, late_us)?,
-            _ => (rows, 0),
-        };
-        run.numbers.rows_dropped_by_watermark += late as u64;
+        let mut rows = on_time(rows, plan.late, ctx.late_us, &mut run.numbers)?;
         if let Some(passes) = plan.passes(&rows)? {
             if keeps {
-                let failed = filtered(&rows, &arrow_not(&passes))?;
+                let failed = filtered(&rows, &not(&passes))?;
                 self.emit_alone(side, plan.own(&failed), failed.num_rows(), run)?;
             }
             rows = filtered(&rows, &passes)?;
@@ -374,16 +366,4 @@ impl StreamJoin {
         run.emitted.push(batch.map_err(|e| Error::internal("rows of a join do not fit its schema").because(e))?);
         Ok(())
     }
-}
-
-fn filtered(rows: &RecordBatch, which: &BooleanArray) -> Result<RecordBatch> {
-    if which.true_count() == rows.num_rows() {
-        return Ok(rows.clone());
-    }
-    filter_record_batch(rows, which).map_err(|e| Error::internal("rows of a join can't be filtered").because(e))
-}
-
-/// What is not true; a mask has no nulls.
-fn arrow_not(mask: &BooleanArray) -> BooleanArray {
-    BooleanArray::new(!mask.values(), None)
 }

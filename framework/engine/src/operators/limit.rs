@@ -14,7 +14,7 @@ use tidegate_api::{Error, Result};
 use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::{KeyedState, StateLayout};
 
-use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, millis};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec};
 use crate::exec::leaf::Emission;
 use crate::exec::{LeafExec, LeafId};
 
@@ -100,7 +100,7 @@ impl Operator for Limit {
         inputs: Vec<Vec<RecordBatch>>,
         ctx: &OperatorEpoch<'_>,
     ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
+        let mut at = ctx.clock.monotonic();
         let mut numbers = OperatorNumbers { name: "globalLimit".to_owned(), ..OperatorNumbers::default() };
         let before = self.passed()?;
         let mut left = self.most.saturating_sub(before);
@@ -117,9 +117,7 @@ impl Operator for Limit {
             self.state.put(row.map_err(|e| Error::internal("the count of a limit").because(e))?)?;
             numbers.rows_updated = 1;
         }
-        numbers.rows_total = self.state.len() as u64;
-        numbers.memory_bytes = self.state.memory_bytes() as u64;
-        numbers.updates_ms = millis(ctx.clock.monotonic().saturating_sub(started));
+        numbers.updates_ms = ctx.lap_ms(&mut at);
         Ok((Emitted::from([(Emission::Rows, passed)]), numbers))
     }
 }

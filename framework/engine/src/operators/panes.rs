@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray};
-use arrow_select::filter::filter_record_batch;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, Result};
 use tidegate_sql::Panes;
 
 use super::merge_with;
+use super::shape::filtered;
 use crate::exec::Runner;
 
 /// Partial rows of panes, one a key, become partial rows of windows, one a key.
@@ -59,7 +59,7 @@ impl Spread<'_> {
             *column = Arc::new(moved.with_data_type(column.data_type().clone())) as ArrayRef;
         }
         let moved = RecordBatch::try_new(rows.schema(), columns).map_err(broken)?;
-        kept(moved, &there)
+        filtered(&moved, &there)
     }
 
     /// Without the rows that end where no window does: there are some if a slide is several panes long.
@@ -67,20 +67,13 @@ impl Spread<'_> {
         let Panes { size_us, slide_us, offset_us, .. } = self.panes;
         let from_start = |end: i64| end.wrapping_sub(size_us).wrapping_sub(offset_us);
         let whole = BooleanArray::from_unary(self.ends(rows)?, |end| from_start(end).rem_euclid(slide_us) == 0);
-        kept(rows.clone(), &whole)
+        filtered(rows, &whole)
     }
 
     fn ends<'r>(&self, rows: &'r RecordBatch) -> Result<&'r TimestampMicrosecondArray> {
         let column = rows.columns().get(self.key).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
         column.ok_or_else(|| Error::internal("a pane has no end"))
     }
-}
-
-fn kept(rows: RecordBatch, which: &BooleanArray) -> Result<RecordBatch> {
-    if which.true_count() == rows.num_rows() {
-        return Ok(rows);
-    }
-    filter_record_batch(&rows, which).map_err(broken)
 }
 
 fn broken(error: arrow_schema::ArrowError) -> Error {

@@ -31,7 +31,7 @@ use tidegate_epoch::state::{KeyedState, RowRef, StateLayout, encode_keys, key_ha
 
 use super::aggregate::Physical;
 use super::shape::parted;
-use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, millis};
+use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with};
 use crate::exec::Runner;
 use crate::exec::leaf::Emission;
 use sweep::{Merged, Piece, sweep};
@@ -122,7 +122,7 @@ impl Sessions {
         let Some(late_us) = ctx.late_us.filter(|_| self.spec.timed) else { return Ok(partials) };
         let (mut kept, mut late) = (Vec::with_capacity(partials.len()), Vec::new());
         for batch in partials {
-            let (on_time, is_late) = parted(batch, self.spec.start + 1, late_us)?;
+            let (on_time, is_late) = parted(&batch, self.spec.start + 1, late_us)?;
             kept.extend((on_time.num_rows() > 0).then_some(on_time));
             late.extend((is_late.num_rows() > 0).then_some(is_late));
         }
@@ -298,19 +298,19 @@ impl Operator for Sessions {
         inputs: Vec<Vec<RecordBatch>>,
         ctx: &OperatorEpoch<'_>,
     ) -> Result<(Emitted, OperatorNumbers)> {
-        let started = ctx.clock.monotonic();
+        let mut at = ctx.clock.monotonic();
         let name = "sessionWindowStateStoreSaveExec".to_owned();
         let mut numbers = OperatorNumbers { name, ..OperatorNumbers::default() };
         let new = self.on_time(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
         numbers.rows_updated = self.store(new, ctx.runner).await?;
-        let updated = ctx.clock.monotonic();
+        numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
         if let Some(evict_us) = ctx.evict_us.filter(|_| self.spec.timed && !self.spec.complete) {
             let evicted = self.state.evict_through(evict_us)?;
             numbers.rows_removed = evicted.num_rows() as u64;
             closed.push(evicted);
         }
-        let removed = ctx.clock.monotonic();
+        numbers.removals_ms = ctx.lap_ms(&mut at);
         let mut emitted = Emitted::new();
         for emission in &self.emissions {
             let rows = match emission {
@@ -320,10 +320,6 @@ impl Operator for Sessions {
             };
             emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
         }
-        numbers.rows_total = self.state.len() as u64;
-        numbers.memory_bytes = self.state.memory_bytes() as u64;
-        numbers.updates_ms = millis(updated.saturating_sub(started));
-        numbers.removals_ms = millis(removed.saturating_sub(updated));
         Ok((emitted, numbers))
     }
 }

@@ -8,6 +8,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, StructArray};
 use arrow_schema::{DataType, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use tidegate_api::{Error, Result};
+use tidegate_epoch::OperatorNumbers;
 
 use super::aggregate::GroupKey;
 
@@ -43,25 +44,41 @@ fn window_of(ends: &ArrayRef, size_us: i64, kind: &DataType) -> Result<ArrayRef>
 }
 
 /// Splits off the rows whose event time is at or before `late_us`: (kept, late). Rows without event time are kept.
-pub(crate) fn parted(batch: RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, RecordBatch)> {
-    let column = batch.columns().get(pane).ok_or_else(|| Error::internal("the event time is missing"))?;
-    let times = times(column.as_ref())?;
-    let keep: BooleanArray = times.iter().map(|it| Some(it.is_none_or(|time| time > late_us))).collect();
-    if keep.true_count() == batch.num_rows() {
-        let none = batch.slice(0, 0);
-        return Ok((batch, none));
-    }
-    let of = |which: &BooleanArray| {
-        filter_record_batch(&batch, which).map_err(|e| Error::internal("late rows can't be split off").because(e))
-    };
-    let late: BooleanArray = keep.iter().map(|it| it.map(|it| !it)).collect();
-    Ok((of(&keep)?, of(&late)?))
+pub(crate) fn parted(batch: &RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, RecordBatch)> {
+    let keep = in_time(batch, pane, late_us)?;
+    Ok((filtered(batch, &keep)?, filtered(batch, &not(&keep))?))
 }
 
-/// As [`parted`], of the late rows only their number.
-pub(crate) fn split_late(batch: RecordBatch, pane: usize, late_us: i64) -> Result<(RecordBatch, usize)> {
-    let (kept, late) = parted(batch, pane, late_us)?;
-    Ok((kept, late.num_rows()))
+/// The rows that are not late by the event time in `pane`, as [`parted`]; the others are counted. Without an event time or a
+/// watermark none is late.
+pub(crate) fn on_time(
+    batch: RecordBatch,
+    pane: Option<usize>,
+    late_us: Option<i64>,
+    numbers: &mut OperatorNumbers,
+) -> Result<RecordBatch> {
+    let (Some(pane), Some(late_us)) = (pane, late_us) else { return Ok(batch) };
+    let kept = filtered(&batch, &in_time(&batch, pane, late_us)?)?;
+    numbers.rows_dropped_by_watermark += (batch.num_rows() - kept.num_rows()) as u64;
+    Ok(kept)
+}
+
+fn in_time(batch: &RecordBatch, pane: usize, late_us: i64) -> Result<BooleanArray> {
+    let column = batch.columns().get(pane).ok_or_else(|| Error::internal("the event time is missing"))?;
+    Ok(times(column.as_ref())?.iter().map(|it| Some(it.is_none_or(|time| time > late_us))).collect())
+}
+
+/// The rows at which a mask is true.
+pub(crate) fn filtered(rows: &RecordBatch, which: &BooleanArray) -> Result<RecordBatch> {
+    if which.true_count() == rows.num_rows() {
+        return Ok(rows.clone());
+    }
+    filter_record_batch(rows, which).map_err(|e| Error::internal("rows of an operator can't be filtered").because(e))
+}
+
+/// What is not true; a mask has no nulls.
+pub(crate) fn not(mask: &BooleanArray) -> BooleanArray {
+    BooleanArray::new(!mask.values(), None)
 }
 
 fn times(column: &dyn Array) -> Result<&arrow_array::TimestampMicrosecondArray> {

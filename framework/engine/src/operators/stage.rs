@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use tidegate_api::Result;
 use tidegate_epoch::state::KeyedState;
-use tidegate_epoch::{OperatorDelta, OperatorSnapshot};
+use tidegate_epoch::{OperatorDelta, OperatorNumbers, OperatorSnapshot};
 
-use super::Operator;
+use super::{Emitted, Operator, OperatorEpoch};
 
 /// A stage of a query that runs.
 pub(crate) struct RunningStage {
@@ -23,6 +24,19 @@ pub(crate) struct RunningStage {
 }
 
 impl RunningStage {
+    /// Runs an epoch of its operator, and counts what its stores hold then.
+    pub(crate) async fn epoch(
+        &mut self,
+        inputs: Vec<Vec<RecordBatch>>,
+        ctx: &OperatorEpoch<'_>,
+    ) -> Result<(Emitted, OperatorNumbers)> {
+        let (emitted, mut numbers) = self.operator.epoch(inputs, ctx).await?;
+        let stores = self.operator.stores();
+        numbers.rows_total = stores.iter().map(|it| it.len() as u64).sum();
+        numbers.memory_bytes = stores.iter().map(|it| it.memory_bytes() as u64).sum();
+        Ok((emitted, numbers))
+    }
+
     /// The names of its stores.
     pub(crate) fn store_names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.operator.stores().iter().map(|it| &it.layout().operator)

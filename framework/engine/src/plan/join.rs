@@ -8,12 +8,12 @@ use datafusion::error::Result;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use tidegate_sql::event_time::{EventTime, event_time_columns, window_size_us};
 use tidegate_sql::{JoinKey, StreamJoin, TimeBound};
 
-use super::stateful::Planned;
+use super::stateful::{Planned, part};
 use crate::exec::leaf::Emission;
 use crate::operators::join::{Eviction, JoinKind, JoinSpec, Residual, Side, SidePlan, Within};
 
@@ -88,13 +88,9 @@ fn plain_keys(key: &JoinKey, left: &SideBuilder, right: &SideBuilder) -> Result<
         return plan_err!("join on {} = {}: {} and {}", key.left, key.right, l.data_type(), r.data_type());
     }
     match (window_size_us(&l), window_size_us(&r)) {
-        (Some(a), Some(b)) if a == b => Ok((end_of(&key.left), end_of(&key.right))),
+        (Some(a), Some(b)) if a == b => Ok((part(key.left.clone(), "end"), part(key.right.clone(), "end"))),
         _ => Ok((key.left.clone(), key.right.clone())),
     }
-}
-
-fn end_of(window: &Expr) -> Expr {
-    datafusion::functions::core::get_field().call(vec![window.clone(), lit("end")])
 }
 
 /// Splits off the conjuncts over columns of one schema alone.
@@ -187,7 +183,7 @@ impl SideBuilder {
             _ => Expr::Column(self.schema.columns().swap_remove(at)),
         };
         let is_time = matches!(expr.get_type(self.schema.as_ref())?, DataType::Timestamp(..));
-        self.pane = Some(if is_time { at } else { self.column(&end_of(&expr), "__end")? });
+        self.pane = Some(if is_time { at } else { self.column(&part(expr, "end"), "__end")? });
         Ok(())
     }
 
@@ -210,7 +206,7 @@ impl SideBuilder {
             EventTime::Instant => (self.late, self.time) = (Some(at), Some(at)),
             EventTime::Window { .. } | EventTime::Session => {
                 let window = Expr::Column(self.schema.columns().swap_remove(at));
-                self.late = Some(self.column(&end_of(&window), "__late")?);
+                self.late = Some(self.column(&part(window, "end"), "__late")?);
             }
         }
         Ok(())

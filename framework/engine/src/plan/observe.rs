@@ -13,18 +13,28 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, Extension, Filter, LogicalPlan};
 use tidegate_sql::WatermarkNode;
 
-/// What observes the nodes that need it, by the node's name.
-pub(crate) fn observers(plans: &[LogicalPlan]) -> Result<BTreeMap<Arc<str>, LogicalPlan>> {
+/// The watermark nodes of a sink's plan, in the order in which they are met; one that is read twice comes twice.
+pub(crate) fn watermarks_in(plan: &LogicalPlan) -> Vec<WatermarkNode> {
+    let mut found = Vec::new();
+    // The visitor does not fail.
+    let _ = plan.apply_with_subqueries(|it| {
+        if let LogicalPlan::Extension(Extension { node }) = it
+            && let Some(node) = node.as_any().downcast_ref::<WatermarkNode>()
+        {
+            found.push(node.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
+}
+
+/// What observes the nodes that need it, by the node's name; from the nodes of each sink.
+pub(crate) fn observers(of_sinks: &[Vec<WatermarkNode>]) -> Result<BTreeMap<Arc<str>, LogicalPlan>> {
     let mut found: BTreeMap<Arc<str>, BTreeMap<usize, Vec<WatermarkNode>>> = BTreeMap::new();
-    for (sink, plan) in plans.iter().enumerate() {
-        plan.apply_with_subqueries(|it| {
-            if let LogicalPlan::Extension(Extension { node }) = it
-                && let Some(node) = node.as_any().downcast_ref::<WatermarkNode>()
-            {
-                found.entry(node.id.clone()).or_default().entry(sink).or_default().push(node.clone());
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
+    for (sink, nodes) in of_sinks.iter().enumerate() {
+        for node in nodes {
+            found.entry(node.id.clone()).or_default().entry(sink).or_default().push(node.clone());
+        }
     }
     let observers = found.into_iter().map(|(id, readers)| Ok(observer(&readers)?.map(|it| (id, it))));
     observers.filter_map(Result::transpose).collect()

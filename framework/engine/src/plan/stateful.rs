@@ -118,7 +118,7 @@ fn planned_deduplication(node: &Deduplicate) -> Result<Planned, DataFusionError>
 /// by start and end.
 fn state_keys(key: &Expr, schema: &DFSchema) -> Result<Vec<(&'static str, bool, Expr)>, DataFusionError> {
     let (_, field) = key.to_field(schema as &dyn ExprSchema)?;
-    let part = |name: &str| get_field().call(vec![key.clone(), lit(name)]);
+    let part = |name: &str| part(key.clone(), name);
     let is_time = event_time(&field).is_some();
     Ok(if is_session(&field) {
         vec![(".start", false, part("start")), (".end", is_time, part("end"))]
@@ -129,10 +129,15 @@ fn state_keys(key: &Expr, schema: &DFSchema) -> Result<Vec<(&'static str, bool, 
     })
 }
 
+/// The `start` or `end` of a window or session.
+pub(super) fn part(of: Expr, name: &str) -> Expr {
+    get_field().call(vec![of, lit(name)])
+}
+
 /// What of an event time is compared with the watermark.
 fn end_of(time: Expr, field: &Field) -> Expr {
     match event_time(field) {
-        Some(EventTime::Window { .. } | EventTime::Session) => get_field().call(vec![time, lit("end")]),
+        Some(EventTime::Window { .. } | EventTime::Session) => part(time, "end"),
         Some(EventTime::Instant) | None => time,
     }
 }
@@ -173,8 +178,7 @@ fn planned_sessions(
     for (index, key) in aggregate.group_expr.iter().enumerate() {
         if index == at {
             timed = event_time(&key.to_field(aggregate.input.schema())?.1).is_some();
-            let part = |name: &str| get_field().call(vec![key.clone(), lit(name)]);
-            keys.extend([part("start"), part("end")]);
+            keys.extend([part(key.clone(), "start"), part(key.clone(), "end")]);
         } else {
             keys.push(key.clone());
         }
@@ -211,10 +215,7 @@ fn plain_key(expr: Expr, schema: &DFSchema) -> Result<(GroupKey, Expr), DataFusi
     let (_, field) = expr.to_field(schema as &dyn ExprSchema)?;
     let event_time = event_time(&field).is_some();
     match window_size_us(&field) {
-        Some(size_us) => {
-            let end = get_field().call(vec![expr, lit("end")]);
-            Ok((GroupKey::Window { size_us, event_time }, end))
-        }
+        Some(size_us) => Ok((GroupKey::Window { size_us, event_time }, part(expr, "end"))),
         None if event_time => Ok((GroupKey::EventTime, expr)),
         None => Ok((GroupKey::Plain, expr)),
     }

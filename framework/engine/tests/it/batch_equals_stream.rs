@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tidegate_api::OutputMode;
 
-use crate::harness::{Rig, sink, source, spec, until_idle};
+use crate::harness::{Rig, random_cases, sink, source, spec, until_idle};
 
 const SIZE: i64 = 10;
 const DELAY: i64 = 5;
@@ -154,17 +153,9 @@ async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u
 
 #[test]
 fn any_cut_gives_the_batch_answer() {
-    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
-    println!("seed {seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config {
-        cases: 60,
-        failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
-        ..Config::default()
-    };
     let totals = std::cell::Cell::new((0, 0, 0));
-    TestRunner::new(config)
+    random_cases(60)
         .run(&cases(), |case| {
             let expected = model(&case);
             let (closed, changed, whole, dropped) = runtime.block_on(stream(&case));

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tidegate_api::OutputMode;
 use tidegate_engine::{QuerySpec, SinkPart, SourceSpec};
 use tidegate_epoch::{Query, SinkMode, WatermarkPolicy};
 
-use crate::harness::{Rig, sink, source, spec, until_idle};
+use crate::harness::{Rig, random_cases, sink, source, spec, until_idle};
 
 const SOURCES: [&str; 3] = ["lefts", "rights", "others"];
 
@@ -178,21 +177,7 @@ async fn run(sinks: &[&str], policy: WatermarkPolicy, feeds: &Feeds, restarts: &
         if !fault.is_empty() {
             rig.arm(fault);
         }
-        let mut tries = 0;
-        loop {
-            if running.is_none() {
-                // The dead query must let go of its checkpoint first.
-                running = rig.start(query(folder.path(), sinks, policy)).await.ok();
-            }
-            if let Some(query) = &mut running
-                && until_idle(query).await.is_ok()
-            {
-                break;
-            }
-            running = None;
-            tries += 1;
-            assert!(tries < 20, "no way forward after {fault}");
-        }
+        rig.through(&mut running, || query(folder.path(), sinks, policy)).await;
         if restarts.contains(&number) {
             running = None;
         }
@@ -204,11 +189,7 @@ type Shown = BTreeMap<String, Vec<String>>;
 
 #[test]
 fn each_sink_shows_what_it_shows_alone() {
-    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
-    println!("seed {seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let rng_seed = proptest::test_runner::RngSeed::Fixed(seed);
-    let config = Config { cases: 12, failure_persistence: None, rng_seed, ..Config::default() };
     let rows = |pace: i64, at: usize| {
         prop::collection::vec(
             (0..30_i64).prop_map(move |back| {
@@ -226,7 +207,7 @@ fn each_sink_shows_what_it_shows_alone() {
     let restarts = prop::collection::vec(0..7_usize, 0..2);
     let policies = prop::sample::select(vec![WatermarkPolicy::Min, WatermarkPolicy::Max]);
     let differ = std::cell::Cell::new((0, 0));
-    TestRunner::new(config)
+    random_cases(12)
         .run(&(feeds, restarts, policies), |(feeds, restarts, policy)| {
             let sinks = ["l", "r", "both", "under", "changed", "l_changed", "r_whole"];
             let together = runtime.block_on(run(&sinks, policy, &feeds, &restarts, ""));

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow_array::{RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use tidegate_api::{MemoryBudget, OutputMode, Registry, Settings};
 use tidegate_engine::{
     Environment, Problem, QueryOptions, QueryPlan, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueMode, ViewSpec,
@@ -15,6 +16,14 @@ use tidegate_formats::{ddl, json};
 use tidegate_storage::Location;
 use tidegate_testkit::{ManualClock, MemoryConnectors};
 use tokio_util::sync::CancellationToken;
+
+/// Runs a property on so many random cases; their seed is printed, `TIDEGATE_TEST_SEED` sets it.
+#[expect(clippy::print_stdout, reason = "who reruns a failure needs it")]
+pub(crate) fn random_cases(cases: u32) -> TestRunner {
+    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
+    println!("seed {seed}");
+    TestRunner::new(Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() })
+}
 
 pub(crate) fn source(name: &str, schema: &str, watermark: Option<(&str, &str)>) -> SourceSpec {
     let watermark = watermark.map(|(column, delay)| WatermarkSpec { column: column.into(), delay: delay.into() });
@@ -106,6 +115,23 @@ impl Rig {
 
     pub(crate) fn arm(&self, fault: &str) {
         self.faults.lock().unwrap().arm(fault).unwrap();
+    }
+
+    /// Runs until there is nothing to do, through faults; a query that died, or is not there, is started anew.
+    pub(crate) async fn through(&self, running: &mut Option<Query>, spec: impl Fn() -> QuerySpec) {
+        for _ in 0..20 {
+            if running.is_none() {
+                // The dead query must let go of its checkpoint first.
+                *running = self.start(spec()).await.ok();
+            }
+            if let Some(query) = running
+                && until_idle(query).await.is_ok()
+            {
+                return;
+            }
+            *running = None;
+        }
+        panic!("no way forward");
     }
 
     pub(crate) fn add(&self, source: &SourceSpec, lines: &[String]) {

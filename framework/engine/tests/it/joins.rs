@@ -4,11 +4,10 @@
 use std::cell::Cell;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tidegate_api::OutputMode;
 use tidegate_epoch::Step;
 
-use crate::harness::{Rig, sink, source, spec};
+use crate::harness::{Rig, random_cases, sink, source, spec};
 
 const DELAY: i64 = 3;
 const KINDS: [&str; 5] = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN"];
@@ -181,17 +180,9 @@ async fn stream(case: &Case) -> Expected {
 
 #[test]
 fn any_cut_gives_the_join_of_the_rows_that_were_not_late() {
-    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
-    println!("seed {seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config {
-        cases: 120,
-        failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
-        ..Config::default()
-    };
     let totals = Cell::new((0, 0, 0));
-    TestRunner::new(config)
+    random_cases(120)
         .run(&cases(), |case| {
             let expected = model(&case);
             prop_assert_eq!(&runtime.block_on(stream(&case)), &expected);

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 use tidegate_api::OutputMode;
 use tidegate_engine::{DeduplicateSpec, QuerySpec, SourceSpec};
 
-use crate::harness::{Rig, sink, source, spec, until_idle};
+use crate::harness::{Rig, random_cases, sink, source, spec, until_idle};
 
 const DELAY: i64 = 5;
 const GAP: i64 = 4;
@@ -170,17 +169,9 @@ async fn stream((epochs, restart_after): &Case) -> Rows {
 
 #[test]
 fn any_cut_gives_the_answer_of_the_model() {
-    let seed: u64 = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(2026);
-    println!("seed {seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config {
-        cases: 40,
-        failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(seed),
-        ..Config::default()
-    };
     let totals = std::cell::Cell::new((0, 0, 0));
-    TestRunner::new(config)
+    random_cases(40)
         .run(&cases(), |case| {
             let expected = model(&case.0);
             let found = runtime.block_on(stream(&case));
@@ -205,21 +196,7 @@ async fn run(fault: Option<&str>) -> Rows {
         let event = |at: i64, key: u8| Event { at: 1 + number * 6 + at, key, value: number };
         rig.add(&input, &lines(&[event(0, 0), event(3, 1), event(0, 0), event(5, number as u8)]));
         fault.iter().for_each(|it| rig.arm(it));
-        let mut tries = 0;
-        loop {
-            if running.is_none() {
-                // The dead query must let go of its checkpoint first.
-                running = rig.start(query(folder.path(), &input)).await.ok();
-            }
-            if let Some(query) = &mut running
-                && until_idle(query).await.is_ok()
-            {
-                break;
-            }
-            running = None;
-            tries += 1;
-            assert!(tries < 20, "no way forward after {fault:?}");
-        }
+        rig.through(&mut running, || query(folder.path(), &input)).await;
     }
     found(&rig)
 }

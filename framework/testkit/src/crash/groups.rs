@@ -11,7 +11,7 @@ use tidegate_epoch::{
     EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
 };
 
-use super::program::{Counting, DELAY_MS, Groups, Probe, Seen, layout, lines, show};
+use super::program::{Counting, DELAY_MS, Groups, Probe, Seen, layout, lines, restore, show};
 use super::script::output;
 
 /// The watermark nodes, by source.
@@ -40,11 +40,6 @@ impl GroupsProgram {
             1 => 1..2,
             _ => 0..2,
         }
-    }
-
-    fn state(&mut self, name: &str) -> Option<&mut KeyedState> {
-        let at = (0..self.states.len()).find(|it| operator(*it) == name)?;
-        self.states.get_mut(at)
     }
 
     fn show(&self) {
@@ -109,12 +104,7 @@ impl Program for GroupsProgram {
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         self.states = Self::empty(self.states.len())?;
-        for it in &snapshot {
-            self.state(&it.operator).map_or(Ok(()), |state| state.load(it))?;
-        }
-        for it in deltas.iter().flatten() {
-            self.state(&it.operator).map_or(Ok(()), |state| state.apply(it))?;
-        }
+        restore(&mut self.states, &snapshot, &deltas)?;
         self.show();
         Ok(())
     }

@@ -14,7 +14,7 @@ use tidegate_epoch::{
     EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
 };
 
-use super::program::{DELAY_MS, Probe, SIZE_MS, Seen, show};
+use super::program::{DELAY_MS, Probe, SIZE_MS, Seen, restore, show};
 use super::script::{OutputRow, batch, output};
 
 /// The operators, by side.
@@ -78,11 +78,6 @@ impl JoinProgram {
         }
         show(&self.probe, lines);
     }
-
-    fn side(&mut self, operator: &str) -> Option<&mut KeyedState> {
-        let at = SIDES.iter().position(|it| *it == operator)?;
-        self.sides.get_mut(at)
-    }
 }
 
 #[async_trait]
@@ -111,11 +106,7 @@ impl Program for JoinProgram {
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
-        let mut deltas = Vec::new();
-        for side in &self.sides {
-            deltas.extend(side.delta()?);
-        }
-        Ok(deltas)
+        self.sides.iter().filter_map(|it| it.delta().transpose()).collect()
     }
 
     fn seal(&mut self) {
@@ -129,12 +120,7 @@ impl Program for JoinProgram {
 
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         self.sides = SIDES.iter().map(|it| KeyedState::new(layout(it))).collect::<Result<_>>()?;
-        for it in &snapshot {
-            self.side(&it.operator).map_or(Ok(()), |side| side.load(it))?;
-        }
-        for it in deltas.iter().flatten() {
-            self.side(&it.operator).map_or(Ok(()), |side| side.apply(it))?;
-        }
+        restore(&mut self.sides, &snapshot, &deltas)?;
         self.show();
         Ok(())
     }

@@ -54,6 +54,24 @@ pub(super) fn program(
     })
 }
 
+/// Sets empty states to what a checkpoint has of them.
+pub(super) fn restore(
+    states: &mut [KeyedState],
+    snapshot: &[OperatorSnapshot],
+    deltas: &[Vec<OperatorDelta>],
+) -> Result<()> {
+    let place = |name: &str, states: &[KeyedState]| states.iter().position(|it| *it.layout().operator == *name);
+    for it in snapshot {
+        let at = place(&it.operator, states);
+        at.and_then(|at| states.get_mut(at)).map_or(Ok(()), |state| state.load(it))?;
+    }
+    for it in deltas.iter().flatten() {
+        let at = place(&it.operator, states);
+        at.and_then(|at| states.get_mut(at)).map_or(Ok(()), |state| state.apply(it))?;
+    }
+    Ok(())
+}
+
 /// A group: window start in milliseconds, word.
 pub(super) type Group = (i64, String);
 

@@ -5,6 +5,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestRunner};
 
 use super::*;
 use crate::state::{encode_keys, key_hash, virtual_node};
@@ -13,6 +15,19 @@ mod model;
 mod rows;
 
 type Row = (i64, Option<i64>, i64);
+
+/// Runs a property on so many random cases. The seed is printed, `TIDEGATE_SEED` sets it.
+fn random_cases<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Value) -> TestCaseResult) {
+    let seed: u64 = std::env::var("TIDEGATE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_nanos() as u64
+    });
+    println!("TIDEGATE_SEED={seed}");
+    let config = Config { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(seed), ..Config::default() };
+    if let Err(error) = TestRunner::new(config).run(strategy, property) {
+        panic!("TIDEGATE_SEED={seed}: {error}");
+    }
+}
 
 const S: i64 = 1_000_000;
 

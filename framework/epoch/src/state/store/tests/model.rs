@@ -1,7 +1,7 @@
 //! Random operations on `KeyedState` and on a `BTreeMap` that says what it must hold.
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
+use proptest::test_runner::TestCaseResult;
 
 use super::*;
 use crate::state::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
@@ -140,21 +140,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 #[test]
 fn random_operations_agree_with_a_model() {
-    let seed: u64 = std::env::var("TIDEGATE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_nanos() as u64
-    });
-    println!("TIDEGATE_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let ran = runner.run(&(any::<bool>(), ops()), |(pane_in_key, ops)| {
+    random_cases(300, &(any::<bool>(), ops()), |(pane_in_key, ops)| {
         let mut pair = Pair::new(pane_in_key);
         ops.iter().try_for_each(|op| pair.run(op))
     });
-    if let Err(error) = ran {
-        panic!("TIDEGATE_SEED={seed}: {error}");
-    }
 }

@@ -2,7 +2,7 @@
 
 use arrow_array::{ArrayRef, BooleanArray};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseResult, TestRng, TestRunner};
+use proptest::test_runner::TestCaseResult;
 
 use super::*;
 use crate::state::{RowRef, decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
@@ -215,25 +215,12 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 #[test]
 fn random_operations_agree_with_a_model() {
-    let seed: u64 = std::env::var("TIDEGATE_SEED").ok().and_then(|it| it.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_nanos() as u64
-    });
-    println!("TIDEGATE_SEED={seed}");
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { cases: 250, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, rng);
-    let ran = runner.run(&(any::<bool>(), ops()), |(pane_in_key, ops)| {
+    random_cases(250, &(any::<bool>(), ops()), |(pane_in_key, ops)| {
         let state = state(pane_in_key);
         let (base, empty) = (state.snapshot().unwrap(), BTreeMap::new());
         let mut pair = Pair { state, sealed: empty.clone(), now: empty, pane_in_key, base, deltas: Vec::new() };
         ops.iter().try_for_each(|op| pair.run(op))
     });
-    if let Err(error) = ran {
-        panic!("TIDEGATE_SEED={seed}: {error}");
-    }
 }
 
 /// One key with very many rows costs no more than many keys: runs are searched, not walked.
