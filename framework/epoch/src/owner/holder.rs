@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,23 +27,13 @@ pub(crate) struct Holder {
 
 impl Holder {
     pub(super) fn this(run_id: Arc<str>, generation: u64, time_ms: i64) -> Self {
-        let kernel = |name: &str| {
-            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-            text.trim().to_owned()
-        };
-        let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let boot = match kernel("random/boot_id") {
-            it if it.is_empty() => it,
-            it => format!("{it} {}", space.display()),
-        };
-        let pid = std::process::id();
-        let started = started(pid).unwrap_or(0);
-        Self { run_id, host: kernel("hostname"), boot, pid, started, generation, time_ms }
+        let Process { host, boot, pid, started } = THIS.clone();
+        Self { run_id, host, boot, pid, started, generation, time_ms }
     }
 
     /// True if the owner can't live any more: a process of this host that has ended, or a run of this process that has.
     pub(crate) fn is_gone(&self) -> bool {
-        let this = Self::this(self.run_id.clone(), self.generation, 0);
+        let this = &*THIS;
         if this.boot.is_empty() || (&this.host, &this.boot) != (&self.host, &self.boot) {
             return false;
         }
@@ -63,6 +53,30 @@ impl fmt::Display for Holder {
         write!(f, "run {run_id} (process {pid} on {host}, generation {generation})")
     }
 }
+
+/// A process, as others of its host can tell it from later ones.
+#[derive(Clone)]
+struct Process {
+    host: String,
+    boot: String,
+    pid: u32,
+    started: u64,
+}
+
+/// This one; as long as it lives it stays who it is.
+static THIS: LazyLock<Process> = LazyLock::new(|| {
+    let kernel = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let space = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let boot = match kernel("random/boot_id") {
+        it if it.is_empty() => it,
+        it => format!("{it} {}", space.display()),
+    };
+    let pid = std::process::id();
+    Process { host: kernel("hostname"), boot, pid, started: started(pid).unwrap_or(0) }
+});
 
 /// When a process began, in ticks since the boot; nothing if there is none.
 fn started(pid: u32) -> Option<u64> {

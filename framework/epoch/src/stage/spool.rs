@@ -40,7 +40,7 @@ impl Spool {
     }
 
     fn spill(&mut self) -> io::Result<&mut BufWriter<File>> {
-        let mut file = BufWriter::with_capacity(1 << 16, File::create(self.place.path())?);
+        let mut file = BufWriter::with_capacity(1 << 16, self.place.create()?);
         file.write_all(&self.memory)?;
         self.memory = Vec::new();
         Ok(self.file.insert(file))

@@ -1,7 +1,7 @@
 //! Files that are too large for one piece of memory: written beside or in the checkpoint, then made durable as a whole.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
@@ -28,12 +28,18 @@ impl Spooled {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Makes the file.
+    pub(crate) fn create(&mut self) -> io::Result<File> {
+        self.temporary = true;
+        File::create(&self.path)
+    }
 }
 
 impl Drop for Spooled {
     fn drop(&mut self) {
         if self.temporary {
-            // It may never have been made; and what is left is swept at the next start.
+            // What is left is swept at the next start.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -46,7 +52,7 @@ impl Store {
             Backend::Local(it) => it.path(key),
             Backend::Remote(_) => temporary_path(key),
         };
-        Spooled { path, temporary: true }
+        Spooled { path, temporary: false }
     }
 
     /// Makes a whole file durable under its key, where it stays.
