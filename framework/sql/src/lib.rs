@@ -7,6 +7,7 @@ mod dialect;
 mod error;
 pub mod event_time;
 mod functions;
+mod join_nulls;
 mod nodes;
 mod optimize;
 mod panes;

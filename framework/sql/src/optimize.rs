@@ -14,7 +14,6 @@ use datafusion::optimizer::eliminate_duplicated_expr::EliminateDuplicatedExpr;
 use datafusion::optimizer::eliminate_join::EliminateJoin;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
-use datafusion::optimizer::filter_null_join_keys::FilterNullJoinKeys;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::optimize_unions::OptimizeUnions;
 use datafusion::optimizer::push_down_filter::PushDownFilter;
@@ -33,6 +32,7 @@ use datafusion::physical_optimizer::sanity_checker::SanityCheckPlan;
 use datafusion::physical_optimizer::update_aggr_exprs::OptimizeAggregateOrder;
 
 use crate::functions::json::is_from_json;
+use crate::join_nulls::FilterJoinNulls;
 
 /// DataFusion's own order. Left out: what changes the keys of an aggregate and so its state (single distinct to group
 /// by, group by a constant), what makes relations empty and so loses their sources (empty relations, false filters),
@@ -50,7 +50,7 @@ pub(crate) fn logical_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateDuplicatedExpr::new()),
         Arc::new(EliminateCrossJoin::new()),
-        Arc::new(FilterNullJoinKeys::default()),
+        Arc::new(FilterJoinNulls),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(GuardedPushDownFilter { inner: PushDownFilter::new() }),
         Arc::new(CommonSubexprEliminate::new()),

@@ -41,8 +41,6 @@ fn config() -> SessionConfig {
     let options: &mut ConfigOptions = config.options_mut();
     // A plan with dynamic filters can't be reset and executed again.
     options.optimizer.enable_dynamic_filter_pushdown = false;
-    // The planner's own IS NOT NULL on join keys acts below the watermark, as Spark's does.
-    options.optimizer.filter_null_join_keys = true;
     // Partial aggregates always aggregate: what counts as a dropped row must not depend on the amount of data.
     options.execution.skip_partial_aggregation_probe_ratio_threshold = 1.0;
     options.execution.time_zone = Some("UTC".to_owned());

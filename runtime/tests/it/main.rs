@@ -8,6 +8,7 @@ mod examples;
 mod going_back;
 mod letters;
 mod process;
+mod recorded;
 mod refusals;
 mod running;
 mod scenario_files;
