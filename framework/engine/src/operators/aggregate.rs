@@ -203,11 +203,12 @@ impl Aggregate {
         ctx: &OperatorEpoch<'_>,
         numbers: &mut OperatorNumbers,
     ) -> Result<Vec<RecordBatch>> {
+        // Without keys there is a row even over no input: in Spark also in the epoch without data that a watermark asks for.
+        let is_run = ctx.with_data || ctx.evict_us.is_some() && !self.spec.complete;
         if let Some(empty) = &self.physical.empty
             && partials.is_empty()
-            && ctx.with_data
+            && is_run
         {
-            // Without keys there is a row even over no input.
             partials.push(empty.clone());
         }
         let mut rows = merge_with(&self.physical.merge, ctx.runner, partials).await?;
