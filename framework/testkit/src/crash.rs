@@ -37,7 +37,7 @@ pub(crate) mod script;
 pub(crate) mod world;
 
 pub use mistake::Mistake;
-pub use pairs::{PairsReport, pairs};
+pub use pairs::{PairsReport, all_pairs, pairs, sink_pairs};
 pub use place::Place;
 pub use rewind::rewinds;
 pub use script::output_schema;

@@ -14,7 +14,7 @@ use tidegate_api::{
 use tidegate_delta::{Delta, DeltaConfig};
 use tidegate_testkit::MemoryLog;
 use tidegate_testkit::crash::{
-    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SINK_POINTS, SinkUnder, matrix, pairs,
+    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SinkUnder, matrix, sink_pairs,
 };
 use tidegate_testkit::suite::SinkBench;
 
@@ -106,16 +106,10 @@ async fn the_crash_matrix_over_two_tables_finds_nothing() {
     assert!(report.cases >= 50 && report.wrong.is_empty(), "{report}");
 }
 
-/// Every pair of faults at the steps that a sink can tell apart, of which the first happens in these of the first two epochs;
-/// in both with `TIDEGATE_TEST_PAIRS=all`.
+/// Every pair of faults, of which the first happens in these epochs.
 pub(crate) fn every_pair(name: &str, bench: BenchFactory, epochs: Range<u64>) {
-    let all = std::env::var("TIDEGATE_TEST_PAIRS").is_ok_and(|it| it == "all");
-    let sinks = vec![SinkUnder::Bench(bench)];
-    let mut setup = CrashSetup { faults: Fault::every(), ..CrashSetup::on(ProgramKind::Aggregate, sinks) };
-    setup.points = SINK_POINTS.to_vec();
-    setup.epochs = Some(if all { 0..2 } else { epochs });
     let began = Instant::now();
-    let report = pairs(&setup).unwrap();
+    let report = sink_pairs(bench, epochs).unwrap();
     println!("crash pairs, {name}: {:.1?}: {report}", began.elapsed());
     assert!(report.wrong.is_empty() && report.acted == report.ran && report.points.len() >= 7, "{name}");
 }

@@ -9,7 +9,7 @@ use tidegate_api::Result;
 use tidegate_storage::object_store::memory::InMemory;
 use tidegate_testkit::FlakyStore;
 use tidegate_testkit::crash::{
-    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SINK_POINTS, SinkUnder, matrix, pairs,
+    BenchFactory, CrashSetup, Fault, MatrixReport, Mistake, ProgramKind, SinkUnder, all_pairs, matrix, sink_pairs,
 };
 use tidegate_testkit::store::FlakyPlan;
 
@@ -80,20 +80,10 @@ async fn the_crash_matrix_over_object_stores_finds_nothing() {
     }
 }
 
-/// True for the longer command, which leaves out no epoch and no kind of table.
-fn everything() -> bool {
-    std::env::var("TIDEGATE_TEST_PAIRS").is_ok_and(|it| it == "all")
-}
-
-/// Every pair of faults at the steps that a sink can tell apart, of which the first happens in these of the first two epochs;
-/// in both in the longer command.
+/// Every pair of faults, of which the first happens in these epochs.
 fn every_pair(name: &str, bench: BenchFactory, epochs: Range<u64>) {
-    let sinks = vec![SinkUnder::Bench(bench)];
-    let mut setup = CrashSetup { faults: Fault::every(), ..CrashSetup::on(ProgramKind::Aggregate, sinks) };
-    setup.points = SINK_POINTS.to_vec();
-    setup.epochs = Some(if everything() { 0..2 } else { epochs });
     let began = Instant::now();
-    let report = pairs(&setup).unwrap();
+    let report = sink_pairs(bench, epochs).unwrap();
     println!("crash pairs, files, {name}: {:.1?}: {report}", began.elapsed());
     assert!(report.wrong.is_empty() && report.acted == report.ran && report.points.len() >= 7, "{name}");
 }
@@ -105,7 +95,7 @@ fn every_pair_of_faults_is_survived_on_a_local_disk() {
 
 #[test]
 fn every_pair_of_faults_is_survived_on_an_object_store() {
-    if everything() {
+    if all_pairs() {
         // Else the store that fails shows what this one does.
         every_pair("object store", bench(true, "spark"), 0..2);
     }

@@ -16,6 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,7 +28,7 @@ use super::case::{self, Case, Shot};
 use super::check::References;
 use super::script::Script;
 use super::world::{Seen, World};
-use super::{CrashSetup, Fault, runtime};
+use super::{BenchFactory, CrashSetup, Fault, ProgramKind, SINK_POINTS, SinkUnder, runtime};
 
 /// Feeds after the last fault: each makes an epoch at least.
 const TAIL: usize = 2;
@@ -101,6 +102,24 @@ pub fn pairs(setup: &CrashSetup) -> Result<PairsReport> {
         workers.into_iter().try_for_each(|it| it.join().unwrap_or_else(panicked))
     })?;
     Ok(job.report.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Every pair of faults over an aggregate into one sink, at the steps that a sink can tell apart. The first fault happens in
+/// these of the first two epochs; in both for the longer command.
+///
+/// # Errors
+/// As [`pairs`].
+pub fn sink_pairs(bench: BenchFactory, epochs: Range<u64>) -> Result<PairsReport> {
+    let sinks = vec![SinkUnder::Bench(bench)];
+    let mut setup = CrashSetup { faults: Fault::every(), ..CrashSetup::on(ProgramKind::Aggregate, sinks) };
+    setup.points = SINK_POINTS.to_vec();
+    setup.epochs = Some(if all_pairs() { 0..2 } else { epochs });
+    pairs(&setup)
+}
+
+/// True for the longer command (`TIDEGATE_TEST_PAIRS=all`), which leaves out no epoch and no set of sinks.
+pub fn all_pairs() -> bool {
+    std::env::var("TIDEGATE_TEST_PAIRS").is_ok_and(|it| it == "all")
 }
 
 /// What the workers share.

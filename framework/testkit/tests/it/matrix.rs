@@ -1,7 +1,9 @@
 //! The crash matrix on memory sinks: programs × sinks × places × faults, one deep whole, two deep as each test says.
 
 use tidegate_testkit::MemoryKind;
-use tidegate_testkit::crash::{CrashSetup, Fault, MatrixReport, Place, ProgramKind, SinkUnder, matrix, pairs};
+use tidegate_testkit::crash::{
+    CrashSetup, Fault, MatrixReport, Place, ProgramKind, SinkUnder, all_pairs, matrix, pairs,
+};
 
 async fn run(what: &str, setup: &CrashSetup) -> MatrixReport {
     let began = std::time::Instant::now();
@@ -33,7 +35,7 @@ async fn all_sinks(program: ProgramKind, change: impl Fn(&mut CrashSetup)) {
         // Of each sink a few rows more than fit go to a file.
         setup.stage_memory = (setup.sinks.len() == 3).then_some(100);
         // There what any program shows wrong, the one whose attempts all differ does too.
-        let subsumed = setup.sinks.len() == 3 && program != ProgramKind::Volatile && !everything();
+        let subsumed = setup.sinks.len() == 3 && program != ProgramKind::Volatile && !all_pairs();
         setup.epochs = subsumed.then_some(2..4);
         change(&mut setup);
         let what = format!("{program:?}, {name}, {:?}, one deep", setup.place);
@@ -101,11 +103,6 @@ fn every_pair(what: &str, setup: CrashSetup, epochs: std::ops::Range<u64>) {
     assert!(report.wrong.is_empty() && report.acted == report.ran && report.points.len() >= 10, "{what}");
 }
 
-/// True for the longer command: no set of sinks and no epoch is left out.
-fn everything() -> bool {
-    std::env::var("TIDEGATE_TEST_PAIRS").is_ok_and(|it| it == "all")
-}
-
 /// An aggregate in each of the four epochs: the first of all, one with state, one that only closes windows, one with late
 /// rows. The other programs where they differ from it: on several sinks the one whose attempts all differ, since a mixture
 /// of attempts shows only there.
@@ -113,7 +110,7 @@ fn pairs_of(program: ProgramKind) {
     use ProgramKind::{Aggregate, Changed, Groups, Join, Letters, Stateless, Volatile};
     for (name, sinks) in sink_sets() {
         let epochs = match (program, name) {
-            _ if everything() => 0..4,
+            _ if all_pairs() => 0..4,
             (Aggregate, "one sink") => 0..4,
             (Stateless, "one sink") => 0..2,
             (Join | Changed, "one sink") | (Volatile, "two sinks") => 1..3,
