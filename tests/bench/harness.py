@@ -58,14 +58,15 @@ def delta_sink(folder, sql, name="table"):
 
 
 def pipeline(folder, source, sinks, **keys):
-    """Writes a pipeline: one source, which SQL calls `clicks`, and one sink or several by name; keys of the pipeline are
-    spelt with `_` for `.`. Its path."""
+    """Writes a pipeline: one source, which SQL calls `clicks`, or several by name, and one sink or several by name; keys
+    of the pipeline are spelt with `_` for `.`. Its path."""
+    sources = {"clicks": source} if "connector.class" in source else source
     sinks = {"out": sinks} if "connector.class" in sinks else sinks
     keys = {key.replace("_", "."): value for key, value in keys.items()}
     keys = {"name": "bench", "checkpoint.location": f"{folder}/checkpoint"} | keys
     path = f"{folder}/pipeline.json"
     with open(path, "w") as out:
-        json.dump(keys | {"sources": {"clicks": source}, "sinks": sinks}, out, indent=1)
+        json.dump(keys | {"sources": sources, "sinks": sinks}, out, indent=1)
     return path
 
 

@@ -77,21 +77,25 @@ def spark(cli, system, job, source, folder, topic_out):
     if job == "B":
         options = {f"kafka.{key}": str(value) for key, value in harness.PRODUCER.items()}
         options |= {"kafka.bootstrap.servers": cli.servers, "topic": topic_out}
-    spec = {
-        "cores": str(harness.CORES),
-        "settings": DELTA if delta else ROCKSDB if system == "spark-rocksdb" else {},
-        "servers": cli.servers,
-        "source": source,
-        "rows_per_epoch": str(cli.rows_per_epoch),
-        "schema": harness.CLICKS,
-        "sql": SQL[job],
-        "sink": {"format": "kafka" if job == "B" else "delta" if delta else "parquet", "options": options},
-        "folder": folder,
-    }
+    stream = {"schema": harness.CLICKS, "watermark": harness.WATERMARK}
+    if "topic" in source:
+        stream |= {"format": "kafka", "options": {"kafka.bootstrap.servers": cli.servers, "subscribe": source["topic"]}}
+        stream["options"] |= {"startingOffsets": "earliest", "maxOffsetsPerTrigger": str(cli.rows_per_epoch)}
+    else:
+        stream |= {"format": "json", "path": source["path"], "options": {}}
+    kind = "kafka" if job == "B" else "delta" if delta else "parquet"
+    spec = {"sources": {"clicks": stream}, "sql": SQL[job], "sink": {"format": kind, "options": options}}
+    return spark_submit(cli, system, spec, folder)
+
+
+def spark_submit(cli, system, spec, folder, memory="2g"):
+    """The command of spark_job.py and its environment; `spec` tells sources, SQL and sink."""
+    settings = {"spark-delta": DELTA, "spark-rocksdb": ROCKSDB}.get(system, {})
+    spec = {"cores": str(harness.CORES), "settings": settings, "mode": "append", "folder": folder} | spec
     jars = ",".join(sorted(glob.glob(f"{cli.cache}/jars-spark-*/*.jar")))
     submit = os.path.join(os.path.dirname(cli.spark), "spark-submit")
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "spark_job.py")
-    return [submit, "--driver-memory", "2g", "--jars", jars, script, json.dumps(spec)], {"PYSPARK_PYTHON": cli.spark}
+    return [submit, "--driver-memory", memory, "--jars", jars, script, json.dumps(spec)], {"PYSPARK_PYTHON": cli.spark}
 
 
 def flink_table(name, columns, options):

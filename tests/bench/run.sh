@@ -7,6 +7,7 @@
 # memory    the whole topic as one epoch: peak RSS
 # idle      CPU of a process that waits
 # flame     a flame graph of job A (needs perf and inferno)
+# stateful  sessions, joins, deduplication and counts with much state, on tidegate and PySpark: results compared, warm rates
 # soak      memory and CPU at 50,000 events a second, for as long as is wanted
 # `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
 # TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).
@@ -24,6 +25,7 @@ python() { "$CACHE/venv/bin/python" "$@"; }
 
 release_binary TIDEGATE_BIN tidegate
 extra=()
+[ "$WHAT" = stateful ] && extra=(--spark "$CACHE/venv-spark/bin/python")
 if [ "$WHAT" = compare ]; then
     flink_jars
     release_binary TIDEGATE_FLOOR examples/floor

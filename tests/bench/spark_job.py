@@ -1,4 +1,4 @@
-"""A job on PySpark, one run over what the source holds: spark_job.py '{"source": …}' (jobs.py makes the object)."""
+"""A job on PySpark, one run over what the sources hold: spark_job.py '{"sources": …}' (jobs.py makes the object)."""
 import json
 import sys
 
@@ -17,20 +17,22 @@ for key, value in job["settings"].items():
     spark = spark.config(key, value)
 spark = spark.getOrCreate()
 spark.sparkContext.setLogLevel("ERROR")
-if "topic" in job["source"]:
-    clicks = spark.readStream.format("kafka").option("kafka.bootstrap.servers", job["servers"])
-    clicks = clicks.option("subscribe", job["source"]["topic"]).option("startingOffsets", "earliest")
-    clicks = clicks.option("maxOffsetsPerTrigger", job["rows_per_epoch"]).load()
-    clicks = clicks.select(from_json(col("value").cast("string"), job["schema"]).alias("c")).select("c.*")
-else:
-    clicks = spark.readStream.schema(job["schema"]).json(job["source"]["path"])
-clicks.withWatermark("ts", "10 minutes").createOrReplaceTempView("clicks")
+for name, source in job["sources"].items():
+    stream = spark.readStream.format(source["format"]).options(**source["options"])
+    if source["format"] == "kafka":
+        stream = stream.load().select(from_json(col("value").cast("string"), source["schema"]).alias("c")).select("c.*")
+    else:
+        stream = stream.schema(source["schema"]).load(source["path"])
+    if source["watermark"]:
+        stream = stream.withWatermark(source["watermark"]["column"], source["watermark"]["delay"])
+    stream.createOrReplaceTempView(name)
 sql, sink = job["sql"], job["sink"]
 if sink["format"] == "kafka":
     sql = f"SELECT to_json(struct(*)) AS value FROM ({sql})"
-writer = spark.sql(sql).writeStream.format(sink["format"]).outputMode("append")
-for key, value in sink["options"].items():
-    writer = writer.option(key, value)
+rows = spark.sql(sql)
+if job.get("deduplicate"):
+    rows = rows.dropDuplicates(job["deduplicate"])
+writer = rows.writeStream.format(sink["format"]).outputMode(job["mode"]).options(**sink["options"])
 query = writer.option("checkpointLocation", f"{job['folder']}/checkpoint").trigger(availableNow=True).start()
 query.awaitTermination()
 spark.stop()

@@ -8,6 +8,7 @@ Needs the Python with PySpark that tests/setup.sh prepares. The test `recorded_a
 """
 import argparse
 import datetime
+import decimal
 import json
 import os
 import random
@@ -219,7 +220,10 @@ CELLS = [f"{operator} {mode}" for operator in OPERATORS for mode in MODES.get(op
 def plain(value):
     """A cell as a scenario writes it: times are seconds."""
     if isinstance(value, datetime.datetime):
-        return int(value.replace(tzinfo=datetime.timezone.utc).timestamp())
+        seconds = value.replace(tzinfo=datetime.timezone.utc).timestamp()
+        return int(seconds) if seconds == int(seconds) else seconds
+    if isinstance(value, decimal.Decimal) or (isinstance(value, float) and value != value):
+        return str(value) if value == value else "NaN"
     return value
 
 
@@ -349,4 +353,5 @@ def main():
     shutil.rmtree(root, ignore_errors=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
