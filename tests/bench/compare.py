@@ -13,7 +13,7 @@ import harness
 import jobs
 
 STARTUP = 20_000
-WITHOUT = {"B": {"floor", "spark-delta", "spark-rocksdb"}, "sliding": {"floor"}}
+WITHOUT = {"B": {"floor", "spark-delta", "spark-rocksdb"}, "sliding": {"floor", "connect"}, "A": {"connect"}}
 
 cli = harness.arguments(__doc__)
 cli.add_argument("--job", choices=["A", "B", "sliding"], nargs="+", default=["A", "B"])
@@ -24,7 +24,7 @@ cli.add_argument("--warm", type=int, default=0)
 cli.add_argument("--runs", type=int, default=5)
 cli.add_argument("--rows-per-epoch", type=int, default=3_000_000)
 cli.add_argument("--flink-commit-s", type=int, default=10)
-for name in ("spark", "flink", "floor"):
+for name in ("spark", "flink", "connect", "floor"):
     cli.add_argument(f"--{name}")
 cli = cli.parse_args()
 
@@ -82,6 +82,8 @@ def compare(job, report):
     systems = [it for it in jobs.SYSTEMS if it in cli.systems and it not in WITHOUT.get(job, set())]
     if cli.source == "file" or (job == "A" and not cli.floor):
         systems = [it for it in systems if it != "floor"]
+    if not cli.connect:
+        systems = [it for it in systems if it != "connect"]
     results, references, counts = {}, {}, {}
     for _ in range(cli.runs):
         for events in sizes:

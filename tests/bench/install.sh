@@ -25,6 +25,19 @@ flink_jars() {
     touch "$FLINK_HOME/.done"
 }
 
+# Redpanda Connect with its Kafka and its pure components only, built once; nothing without Go.
+connect_binary() {
+    local binary
+    binary=$CACHE/connect-$(cksum < tests/bench/connect/go.sum | cut -d' ' -f1)
+    CONNECT=
+    if [ ! -f "$binary" ]; then
+        command -v go > /dev/null || return 0
+        (cd tests/bench/connect && go build -o "$binary.new" .)
+        mv "$binary.new" "$binary"
+    fi
+    CONNECT=$binary
+}
+
 # Sets a variable to a binary of the release profile, unless it names one: release_binary VARIABLE NAME
 PROFILE="as TIDEGATE_BIN is"
 release_binary() {

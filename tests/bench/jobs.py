@@ -4,7 +4,8 @@ A  Kafka or files, 5-minute windows, a table     B  Kafka, filter and projection
 sliding  as A, windows of 10 minutes each 10 seconds
 
 systems: tidegate; spark-delta, spark-parquet (state in memory), spark-rocksdb (Parquet sink); flink (SQL, file sink of
-JSON: no Delta sink for Flink 2 and no Parquet format is to be had from the registries); floor (A only: a plain loop).
+JSON: no Delta sink for Flink 2 and no Parquet format is to be had from the registries); connect (Redpanda Connect, B
+only); floor (A only: a plain loop).
 """
 import glob
 import hashlib
@@ -15,7 +16,7 @@ import harness
 
 SLIDING = harness.TUMBLING.replace("'5 minutes'", "'10 minutes', '10 seconds'")
 SQL = {"A": harness.TUMBLING, "sliding": SLIDING, "B": harness.FILTER}
-SYSTEMS = ["tidegate", "spark-delta", "spark-parquet", "spark-rocksdb", "flink", "floor"]
+SYSTEMS = ["tidegate", "spark-delta", "spark-parquet", "spark-rocksdb", "flink", "connect", "floor"]
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -52,6 +53,8 @@ def command(cli, system, job, source, folder, topic_out):
         return [cli.floor, cli.servers, source["topic"], f"{folder}/rows.json"], None
     if system == "flink":
         return flink(cli, job, source, folder, topic_out)
+    if system == "connect":
+        return connect(cli, source, folder, topic_out)
     return spark(cli, system, job, source, folder, topic_out)
 
 
@@ -139,6 +142,27 @@ def flink(cli, job, source, folder, topic_out):
     java = ["java", "-Xmx2g", *opens, "-cp", f"{cli.flink}/lib/*:{cli.flink}/opt/*"]
     client = ["org.apache.flink.table.client.SqlClient", "-f", f"{folder}/job.sql"]
     return java + client, {"FLINK_CONF_DIR": folder}
+
+
+def connect(cli, source, folder, topic_out):
+    """Batches of the size that made it fastest; it ends when nothing has come for a second."""
+    brokers = {"seed_brokers": [cli.servers]}
+    batching = {"count": 10_000, "period": "20ms"}
+    read = brokers | {"topics": [source["topic"]], "consumer_group": os.path.basename(topic_out), "start_offset": "earliest"}
+    read |= {"batching": batching, "checkpoint_limit": 100_000, "fetch_max_wait": "100ms"}
+    fields = ", ".join(f'"{it}": this.{it}' for it in ("event_id", "user_id", "page", "amount", "ts"))
+    mapping = f'root = if this.action == "click" {{ {{ {fields} }} }} else {{ deleted() }}'
+    write = brokers | {"topic": topic_out, "compression": harness.PRODUCER["compression.type"], "max_in_flight": 10}
+    spec = {
+        "http": {"enabled": False},
+        "logger": {"level": "ERROR"},
+        "input": {"read_until": {"idle_timeout": "1s", "input": {"kafka_franz": read}}},
+        "pipeline": {"threads": harness.CORES, "processors": [{"mapping": mapping}]},
+        "output": {"kafka_franz": write},
+    }
+    with open(f"{folder}/connect.json", "w") as out:
+        json.dump(spec, out, indent=1)
+    return [cli.connect, "run", f"{folder}/connect.json"], None
 
 
 def windows(system, folder, last=None):

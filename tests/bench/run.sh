@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The benchmarks; each starts a real Kafka, fills its topics, and prints JSON lines and a table.
 #   tests/bench/run.sh WHAT [OPTIONS]
-# compare   jobs A and B on tidegate, PySpark, Flink and in a plain loop: results compared, one-shot, start-up, warm
+# compare   jobs A and B on tidegate, PySpark, Flink, Redpanda Connect (if Go is there to build it) and in a plain loop: results compared, one-shot, start-up, warm
 # latency   Kafka to Kafka at 10,000 events a second; Kafka to Delta at 50,000: measured from outside
 # startup   exec() to the first version of a Delta table that holds rows
 # memory    the whole topic as one epoch: peak RSS
@@ -28,8 +28,10 @@ extra=()
 [ "$WHAT" = stateful ] && extra=(--spark "$CACHE/venv-spark/bin/python")
 if [ "$WHAT" = compare ]; then
     flink_jars
+    connect_binary
     release_binary TIDEGATE_FLOOR examples/floor
     extra=(--spark "$CACHE/venv-spark/bin/python" --flink "$FLINK_HOME" --floor "$TIDEGATE_FLOOR")
+    if [ -n "$CONNECT" ]; then extra+=(--connect "$CONNECT"); fi
 fi
 FOLDER=$(mktemp -d)
 PORT=${TIDEGATE_BENCH_PORT:-$((20000 + RANDOM % 10000))}
