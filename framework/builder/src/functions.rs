@@ -63,8 +63,8 @@ impl<W: ForeachWriter> BatchSink for Foreach<W> {
     async fn add_batch(&mut self, epoch: &Epoch, rows: EpochRows) -> Result<CommitOutcome> {
         let wanted = self.0.open(epoch).await?;
         let done = if wanted { self.process(rows).await } else { Ok(()) };
-        self.0.close(done.as_ref().err()).await?;
-        done.map(|()| CommitOutcome::Committed)
+        let closed = self.0.close(done.as_ref().err()).await;
+        done.and(closed).map(|()| CommitOutcome::Committed)
     }
 }
 

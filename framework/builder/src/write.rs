@@ -173,9 +173,7 @@ impl StreamWriter {
         let mut functions = BTreeMap::new();
         let mut sinks = Vec::new();
         for output in self.sinks {
-            if !is_name(&output.name) {
-                return Err(Error::config(format!("sink '{}': expected letters, digits, '_' and '-'", output.name)));
-            }
+            output.check_name(&sinks)?;
             sinks.push(output.part(&mut tables, &mut functions));
         }
         let mut registry = self.session.registry().clone();
@@ -223,6 +221,17 @@ impl StreamWriter {
 }
 
 impl Output {
+    fn check_name(&self, others: &[SinkPart]) -> Result<()> {
+        let wrong = |why: &str| Err(Error::config(format!("sink '{}': {why}", self.name)));
+        if !is_name(&self.name) {
+            return wrong("expected a name of letters, digits, '_' and '-'");
+        }
+        if others.iter().any(|it| it.name == self.name) {
+            return wrong("the query has one of this name; names of its sinks differ");
+        }
+        Ok(())
+    }
+
     fn part(self, tables: &mut Tables, functions: &mut BTreeMap<String, Box<dyn DynSink>>) -> SinkPart {
         let input = SinkInput::From(tables.add(&self.lineage));
         if let Some(function) = self.function {

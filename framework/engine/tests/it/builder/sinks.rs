@@ -149,4 +149,9 @@ async fn several_sinks_share_the_epochs_of_one_query() {
     assert_eq!(lines(&evens), [r#"0 {"n":2}"#, r#"1 {"n":4}"#]);
     assert_eq!(lines(&sums), [r#"0 {"s":3}"#, r#"1 {"s":7}"#]);
     assert_eq!(program.rows("q").len(), 3);
+    let again = |name: &str| collecting(&numbers, &evens, None).and(name, writer("", &numbers)).start();
+    let said = again("sink").await.unwrap_err().to_string();
+    assert!(said.contains("sink 'sink': the query has one of this name"), "{said}");
+    let said = again("a b").await.unwrap_err().to_string();
+    assert!(said.contains("sink 'a b': expected a name"), "{said}");
 }
