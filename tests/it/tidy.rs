@@ -83,6 +83,10 @@ fn connectors_know_only_the_api() {
             "tidegate-engine",
             &["tidegate-api", "tidegate-formats", "tidegate-storage", "tidegate-epoch", "tidegate-sql"],
         ),
+        (
+            "tidegate-builder",
+            &["tidegate-api", "tidegate-formats", "tidegate-storage", "tidegate-epoch", "tidegate-engine"],
+        ),
         ("tidegate-testkit", &["tidegate-api", "tidegate-epoch", "tidegate-storage"]),
         ("tidegate-file", &["tidegate-api", "tidegate-formats", "tidegate-storage"]),
         ("tidegate-kafka", &["tidegate-api", "tidegate-formats", "tidegate-kafka-ffi"]),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{
@@ -20,6 +20,16 @@ pub struct EpochRows {
     pub rows: BatchStream,
     /// True if an earlier try may have written some of them.
     pub replayed: bool,
+}
+
+impl EpochRows {
+    /// All batches at once: as much memory as the epoch's rows take.
+    ///
+    /// # Errors
+    /// What the stream gives.
+    pub async fn collect(self) -> Result<Vec<RecordBatch>> {
+        self.rows.try_collect().await
+    }
 }
 
 /// A sink that takes each epoch in one call. At least once; exactly once if the receiver records the epoch's number

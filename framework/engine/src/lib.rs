@@ -12,7 +12,7 @@ mod split_task;
 mod start;
 mod statics;
 
-pub use plan::{Problem, QueryPlan, plan};
+pub use plan::{Problem, QueryPlan, columns, plan};
 pub use spec::{
     DeduplicateSpec, ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat,
     ValueMode, ViewSpec, WatermarkSpec,

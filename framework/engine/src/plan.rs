@@ -22,7 +22,7 @@ use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
 
 use crate::decode::Decoding;
 use crate::exec::Runner;
-use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec};
+use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec, ViewSpec};
 use cut::{Graph, GraphBuilder, SinkId};
 use observe::{observers, watermarks_in};
 use physical::PiecePlanner;
@@ -88,16 +88,8 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let mut problems = Problems::default();
     let epoch_clock = Arc::new(EpochClock::default());
     let mut planner = Planner::new(epoch_clock.clone());
-    let sources = plan_sources(&spec, registry, &mut planner, &mut problems);
-    // What is wrong with a source would only be repeated by the views over it, and so on upwards.
-    for view in spec.views.iter().take_while(|_| problems.0.is_empty()).collect::<Vec<_>>() {
-        let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
-        let place = format!("views.{}", view.name);
-        let added = problems.take(&place, planner.add_view(&view.name, &view.sql, watermark));
-        if let (Some(()), Some(it)) = (added, &view.deduplicate) {
-            problems.take(place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
-        }
-    }
+    let sources = plan_sources(&spec.sources, registry, &mut planner, &mut problems);
+    plan_views(&spec.views, &mut planner, &mut problems);
     let plans = if problems.0.is_empty() { plan_sinks(&spec, &planner, &mut problems) } else { Vec::new() };
     let connectors: Vec<_> = spec.sinks.iter().map(|it| sink_connector(it, registry, &mut problems)).collect();
     let letters = plan_letters(&spec.options.errors, registry, &mut problems);
@@ -138,6 +130,25 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, groups, runner, epoch_clock })
 }
 
+/// The columns of a source or view. Touches no outside system.
+///
+/// # Errors
+/// All problems that were found, at least one.
+pub fn columns(
+    sources: &[SourceSpec],
+    views: &[ViewSpec],
+    name: &str,
+    registry: &Registry,
+) -> Result<SchemaRef, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let mut planner = Planner::new(Arc::new(EpochClock::default()));
+    plan_sources(sources, registry, &mut planner, &mut problems);
+    plan_views(views, &mut planner, &mut problems);
+    problems.finish()?;
+    let plan = planner.table(name).map_err(|e| vec![Problem { place: name.to_owned(), message: e.to_string() }])?;
+    Ok(without_marks(plan.schema().inner()))
+}
+
 #[derive(Default)]
 struct Problems(Vec<Problem>);
 
@@ -159,13 +170,13 @@ impl Problems {
 }
 
 fn plan_sources(
-    spec: &QuerySpec,
+    sources: &[SourceSpec],
     registry: &Registry,
     planner: &mut Planner,
     problems: &mut Problems,
 ) -> Vec<Option<PlannedSource>> {
     let mut planned = Vec::new();
-    for source in &spec.sources {
+    for source in sources {
         let place = format!("sources.{}", source.name);
         planned.push(
             plan_source(source, registry, planner)
@@ -176,6 +187,21 @@ fn plan_sources(
         );
     }
     planned
+}
+
+/// What is wrong with a source would only be repeated by the views over it, and so on upwards.
+fn plan_views(views: &[ViewSpec], planner: &mut Planner, problems: &mut Problems) {
+    for view in views {
+        if !problems.0.is_empty() {
+            return;
+        }
+        let watermark = view.watermark.as_ref().map(|it| (it.column.as_str(), it.delay.as_str()));
+        let place = format!("views.{}", view.name);
+        let added = problems.take(&place, planner.add_view(&view.name, &view.sql, watermark));
+        if let (Some(()), Some(it)) = (added, &view.deduplicate) {
+            problems.take(place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
+        }
+    }
 }
 
 fn plan_source(source: &SourceSpec, registry: &Registry, planner: &mut Planner) -> Result<PlannedSource, Vec<String>> {

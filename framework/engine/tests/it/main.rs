@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod batch_equals_stream;
+mod builder;
 mod fuzzed;
 mod groups;
 mod harness;
