@@ -12,7 +12,7 @@ use tidegate_api::{Error, ErrorKind, Result, async_trait};
 use tidegate_storage::object_store::{Error as StoreError, path::Path as StorePath, prefix::PrefixStore};
 use tidegate_storage::{Location, kind_of};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use crate::commit::{Put, TableLog};
 use crate::entry::{self, Held};
@@ -276,23 +276,28 @@ impl TableLog for StoreLog {
     }
 }
 
-/// Aborts its task when dropped.
-struct Owned<T>(JoinHandle<T>);
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// Runs on the runtime for disk and network: the Delta library blocks and needs more than one thread.
+/// Runs beside the workers of the runtime for disk and network: the Delta library computes and blocks between its waits, and
+/// what it is given to wait for would stay in the queue of a worker that does so, unseen by the others. Dropped, the work
+/// ends at its next wait.
 async fn on<T: Send + 'static>(
     io: &Handle,
     run: impl Future<Output = Result<T, DeltaTableError>> + Send + 'static,
 ) -> Result<T> {
-    let mut task = Owned(io.spawn(run));
-    let done = (&mut task.0).await.map_err(|e| Error::internal("work on the table's log broke off").because(e))?;
-    done.map_err(delta_error)
+    let broke_off = || Error::internal("work on the table's log broke off");
+    let (wanted, dropped) = oneshot::channel::<()>();
+    let runtime = io.clone();
+    let work = io.spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                done = run => Some(done),
+                _ = dropped => None,
+            }
+        })
+    });
+    let done = work.await.map_err(|e| broke_off().because(e))?;
+    drop(wanted);
+    done.ok_or_else(broke_off)?.map_err(delta_error)
 }
 
 pub(crate) fn delta_error(e: DeltaTableError) -> Error {
