@@ -1,13 +1,13 @@
 //! The orders of a shop, counted by product in windows of five minutes, as a Rust program.
 //!
 //! A crate of one's own needs `tidegate-builder`, the crates of the connectors it uses (here `tidegate-file`), `arrow-array`
-//! and `tokio`. This file is compiled, run and its result checked by `runtime/tests/it/builder_program.rs`.
+//! and `tokio`. This file is compiled, run and its result checked by `framework/engine/tests/it/builder/program.rs`.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use tidegate_builder::{Error, RecordBatch, Registry, Result, Session, Trigger, ValueFormat, window};
 
 /// Where the counts are written, one after the other.
@@ -34,7 +34,7 @@ pub(crate) async fn count_orders(session: &Session, folder: &str, out: Out) -> R
         .with_watermark("at", "10 minutes")
         .group_by([window("at", "5 minutes"), "product".to_owned()])
         .agg(["count(*) AS orders"])
-        .select(["substr(CAST(window.start AS STRING), 12, 5) AS start", "product", "orders"]);
+        .select(["window.start AS start", "product", "orders"]);
     let query = counts
         .write_stream()
         .query_name("orders")
@@ -55,11 +55,13 @@ pub(crate) async fn count_orders(session: &Session, folder: &str, out: Out) -> R
 }
 
 fn write_lines(out: &Out, epoch: u64, batch: &RecordBatch) -> Result<()> {
-    let (start, product) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
+    let start = batch.column(0).as_primitive::<TimestampMicrosecondType>();
+    let product = batch.column(1).as_string::<i32>();
     let orders = batch.column(2).as_primitive::<Int64Type>();
     let mut out = out.lock().map_err(|_| Error::internal("the output is gone"))?;
     for row in 0..batch.num_rows() {
-        let line = format!("{epoch}: {} {} {}", start.value(row), product.value(row), orders.value(row));
+        let start = start.value_as_datetime(row).unwrap_or_default().format("%H:%M");
+        let line = format!("{epoch}: {start} {} {}", product.value(row), orders.value(row));
         writeln!(out, "{line}").map_err(|e| Error::transient("standard output").because(e))?;
     }
     Ok(())

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod builder_program;
 mod checkpoints;
 mod command_line;
 mod examples;

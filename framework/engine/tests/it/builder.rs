@@ -1,6 +1,7 @@
 //! The Rust builder: queries written as programs give what their SQL gives; sinks made of functions; handles and listeners.
 
 mod handles;
+mod program;
 mod sinks;
 mod streams;
 
