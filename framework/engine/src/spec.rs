@@ -135,6 +135,8 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// `watermark.policy`, for a query without checkpoint.
     pub watermark_policy: WatermarkPolicy,
+    /// `watermark.max.ahead`: rows whose event time is further ahead of the epoch's clock move no watermark and are late.
+    pub max_ahead: Option<Duration>,
     /// `no.data.epochs`.
     pub no_data_epochs: bool,
     /// `max.rows.per.epoch`, by source.
@@ -200,6 +202,7 @@ impl QueryOptions {
             data_dir: PathBuf::from("."),
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            max_ahead: None,
             no_data_epochs: true,
             max_rows_per_epoch: None,
             max_bytes_per_epoch: None,

@@ -227,6 +227,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
     QuerySettings {
         trigger: options.trigger,
         watermark_policy: options.watermark_policy,
+        max_ahead: options.max_ahead,
         no_data_epochs: options.no_data_epochs,
         min_epochs_to_retain: options.min_epochs_to_retain,
         least_interval: options.least_interval(),

@@ -59,6 +59,9 @@ pub(crate) struct Plan {
     /// Those that drop late rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) late_groups: Vec<GroupMark>,
+    /// Event times after this are too far ahead of the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ceiling_ms: Option<i64>,
     pub(crate) watermark_policy: WatermarkPolicy,
     /// For volatile functions.
     pub(crate) seed: u64,

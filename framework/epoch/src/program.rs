@@ -91,6 +91,9 @@ pub struct EpochInput {
     pub late: Watermarks,
     /// Groups at or before this are closed: the watermarks of the epoch.
     pub evict: Watermarks,
+    /// Rows whose event time is after this are too far ahead of the clock, milliseconds since 1970: they move no watermark and
+    /// are late. Nothing: none is.
+    pub ceiling_ms: Option<i64>,
     /// One for each source of the query, in the order in which they were given.
     pub sources: Vec<SourceInput>,
     /// What to read static sources at; one that is missing here was added since the epoch was logged.

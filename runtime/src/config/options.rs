@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 26] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -26,6 +26,7 @@ const KNOWN: [&str; 25] = [
     "trigger",
     "on.end",
     "watermark.policy",
+    "watermark.max.ahead",
     "no.data.epochs",
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
@@ -49,7 +50,7 @@ const STORAGE: &str = "storage.";
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// Known to the documentation, not there yet.
-const LATER: [&str; 3] = ["target.latency", "watermark.max.ahead", "session.time.zone"];
+const LATER: [&str; 2] = ["target.latency", "session.time.zone"];
 
 /// What stands at the top level.
 pub(super) struct TopLevel {
@@ -146,6 +147,7 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     let policy =
         section.parsed("watermark.policy", findings, |text| text.parse::<WatermarkPolicy>().map_err(|e| e.to_string()));
     set(&mut options.watermark_policy, policy);
+    options.max_ahead = section.value::<Duration>("watermark.max.ahead", findings);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);
     options.max_bytes_per_epoch = section.value::<NonZeroU64>("max.bytes.per.epoch", findings).map(NonZeroU64::get);

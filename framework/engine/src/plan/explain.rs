@@ -38,6 +38,9 @@ impl QueryPlan {
         for node in &self.watermarks {
             writeln!(text, "watermark on {}: {:?} behind the largest event time", node.id, delay_of(node.delay_ms))?;
         }
+        if let Some(ahead) = self.spec.options.max_ahead.filter(|_| !self.watermarks.is_empty()) {
+            writeln!(text, "rows more than {ahead:?} ahead of the clock move no watermark and are late")?;
+        }
         self.write_stages(text)?;
         for (at, sink) in self.sinks.iter().enumerate() {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };

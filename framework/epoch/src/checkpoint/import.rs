@@ -75,6 +75,7 @@ impl Checkpoint {
             late_watermark_ms: point.watermark_ms,
             groups: Vec::new(),
             late_groups: Vec::new(),
+            ceiling_ms: None,
             watermark_policy: point.watermark_policy,
             seed: 0,
             zone: String::new(),

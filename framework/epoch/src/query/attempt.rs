@@ -56,6 +56,7 @@ impl Query {
             epoch: epoch.clone(),
             late: self.watermark.watermarks(&plan.late_levels()),
             evict: self.watermark.watermarks(&plan.levels()),
+            ceiling_ms: plan.ceiling_ms,
             sources,
             statics: plan.statics.clone(),
             seed: plan.seed,

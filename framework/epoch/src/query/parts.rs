@@ -43,6 +43,9 @@ pub struct QuerySettings {
     pub trigger: Trigger,
     /// For a query without a log; an old one keeps its own.
     pub watermark_policy: WatermarkPolicy,
+    /// How far event times may be ahead of the epoch's clock (`watermark.max.ahead`); nothing: as far as they like. It acts
+    /// from the next epoch that is planned.
+    pub max_ahead: Option<Duration>,
     /// An epoch without data follows when the watermark closes something.
     pub no_data_epochs: bool,
     /// Epochs that can be gone back to.
@@ -66,6 +69,7 @@ impl Default for QuerySettings {
         Self {
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            max_ahead: None,
             no_data_epochs: true,
             min_epochs_to_retain: 100,
             least_interval: Duration::ZERO,

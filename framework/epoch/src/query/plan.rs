@@ -1,5 +1,7 @@
 //! Step 1: what the next epoch reads, when it reads it, and by which watermark.
 
+use std::time::Duration;
+
 use tidegate_api::{ErrorKind, Result};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -32,7 +34,7 @@ impl Query {
         };
         timings.add("latestOffset", self.clock.monotonic().saturating_sub(began));
         // Plans are made once, when the query starts; Spark plans each epoch.
-        timings.add("queryPlanning", std::time::Duration::ZERO);
+        timings.add("queryPlanning", Duration::ZERO);
         Ok(planned)
     }
 
@@ -114,6 +116,7 @@ impl Query {
             late_watermark_ms: late.query_ms,
             groups,
             late_groups: late.groups,
+            ceiling_ms: self.settings.max_ahead.map(|it| time_ms.saturating_add(whole_ms(it))),
             watermark_policy: self.watermark.policy(),
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),
@@ -123,4 +126,8 @@ impl Query {
             suppress: false,
         }
     }
+}
+
+fn whole_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -28,6 +28,7 @@ trigger: 10 seconds
 on.end: flush
 watermark.policy: max
 no.data.epochs: false
+watermark.max.ahead: 1 hour
 max.rows.per.epoch: 10
 max.bytes.per.epoch: 20
 min.epochs.to.retain: 3
@@ -47,6 +48,7 @@ sources.s.static: true",
     assert_eq!(options.trigger, Trigger::Interval(Duration::from_secs(10)));
     assert!(options.flush_on_end);
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
+    assert_eq!(options.max_ahead, Some(Duration::from_secs(3600)));
     assert!(!options.no_data_epochs && !options.stage_outputs);
     assert_eq!((options.max_rows_per_epoch, options.max_bytes_per_epoch), (Some(10), Some(20)));
     assert_eq!((options.min_epochs_to_retain, options.tasks_max), (3, 2));

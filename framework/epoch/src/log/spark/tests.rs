@@ -20,6 +20,7 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         late_watermark_ms: Some(0),
         groups: Vec::new(),
         late_groups: Vec::new(),
+        ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Max,
         seed: 1,
         zone: "UTC".to_owned(),

@@ -38,6 +38,7 @@ fn record(of: AttemptId, staged: bool) -> Record {
         late_watermark_ms: None,
         groups: Vec::new(),
         late_groups: Vec::new(),
+        ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Min,
         seed: 0,
         zone: "UTC".to_owned(),
