@@ -74,6 +74,8 @@ pub struct WatermarkSpec {
     pub column: String,
     /// The delay as written; read by the planner, which refuses a negative one.
     pub delay: String,
+    /// `idle.timeout`: after so long without new rows it holds no other watermark back; nothing: it always does.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// A named query.

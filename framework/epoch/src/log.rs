@@ -63,6 +63,9 @@ pub(crate) struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ceiling_ms: Option<i64>,
     pub(crate) watermark_policy: WatermarkPolicy,
+    /// The watermark nodes that were idle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) idle: Vec<Arc<str>>,
     /// For volatile functions.
     pub(crate) seed: u64,
     pub(crate) zone: String,

@@ -26,6 +26,9 @@ pub struct WatermarkNode {
     pub id: Arc<str>,
     /// How far the watermark stays behind the largest event time, milliseconds.
     pub delay_ms: i64,
+    /// After this time of the epoch's clock without new rows, milliseconds, it holds no other one back (`idle.timeout`).
+    /// Nothing: it always does.
+    pub idle_ms: Option<i64>,
 }
 
 /// Event times that one watermark node saw in an epoch, milliseconds since 1970.

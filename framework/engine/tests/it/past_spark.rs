@@ -37,3 +37,35 @@ async fn a_pending_epoch_keeps_the_ceiling_of_its_record() {
     assert_eq!(rig.sink_rows("out"), [r#"{"start":0,"n":1}"#, r#"{"start":9000,"n":1}"#]);
     assert_eq!(running.watermark_ms(), Some(9_000_000), "the next epoch goes by the new setting");
 }
+
+#[tokio::test]
+async fn a_pending_epoch_keeps_the_idle_sources_of_its_record() {
+    for timeout in [Some(Duration::from_secs(60)), None] {
+        let folder = tempfile::tempdir().unwrap();
+        let busy = source("busy", "ts TIMESTAMP", Some(("ts", "0 seconds")));
+        let mut quiet = source("quiet", "ts TIMESTAMP", Some(("ts", "0 seconds")));
+        let both = [("input", "SELECT ts FROM busy UNION ALL SELECT ts FROM quiet")];
+        let mut query = |timeout: Option<Duration>| {
+            quiet.watermark.as_mut().unwrap().idle_timeout = timeout;
+            let sources = vec![busy.clone(), quiet.clone()];
+            (spec(folder.path(), sources, &both, vec![sink("out", COUNTS, OutputMode::Append)]), quiet.clone())
+        };
+        let rig = Rig::new();
+        let (first, quiet) = query(Some(Duration::from_secs(60)));
+        let mut running = rig.start(first).await.unwrap();
+        rig.add(&busy, &[row(25)]);
+        rig.add(&quiet, &[row(5)]);
+        until_idle(&mut running).await.unwrap();
+        rig.clock.advance(Duration::from_secs(60));
+        rig.arm("commit.before=crash");
+        until_idle(&mut running).await.unwrap_err();
+        drop(running);
+        let mut running = rig.start(query(timeout).0).await.unwrap();
+        assert_eq!(rig.sink_rows("out"), [r#"{"start":0,"n":1}"#]);
+        assert_eq!(running.watermark_ms(), Some(25_000));
+        rig.add(&busy, &[row(47)]);
+        until_idle(&mut running).await.unwrap();
+        let expected = if timeout.is_some() { 47_000 } else { 25_000 };
+        assert_eq!(running.watermark_ms(), Some(expected), "idle by the record, as long as it may be");
+    }
+}

@@ -77,6 +77,7 @@ impl Checkpoint {
             late_groups: Vec::new(),
             ceiling_ms: None,
             watermark_policy: point.watermark_policy,
+            idle: Vec::new(),
             seed: 0,
             zone: String::new(),
             digest: String::new(),

@@ -64,7 +64,7 @@ impl Query {
         };
         let mut outputs = if plan.suppress { self.sinks.no_outputs() } else { self.sinks.outputs(&epoch).await? };
         let numbers = self.program.run(input, &mut outputs).await?;
-        let next = self.watermark.after(&numbers.event_times);
+        let next = self.watermark.after(&numbers.event_times, plan.time_ms);
         let delta = encode_deltas(&self.program.delta()?)?;
         let manifest = Manifest::new(attempt, &numbers, &next, outputs.written(), &delta);
         let record = Record { attempt, commit: self.commit.clone(), plan: plan.clone(), manifest };

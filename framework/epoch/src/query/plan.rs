@@ -1,5 +1,6 @@
 //! Step 1: what the next epoch reads, when it reads it, and by which watermark.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::{ErrorKind, Result};
@@ -49,6 +50,9 @@ impl Query {
         }
         let ranges = self.sources.plan(self.settings.trigger != Trigger::Once).await?;
         let has_data = ranges.iter().any(|it| it.start != it.end);
+        if !has_data {
+            self.look_for_idle();
+        }
         if !has_data && !self.watermark_closes() && !self.flushes() {
             return Ok(None);
         }
@@ -98,11 +102,37 @@ impl Query {
         self.program.wants_epoch_without_data(&at(&last.levels()), &at(next))
     }
 
+    /// The clock of an epoch that is planned now: it only rises.
+    fn epoch_time_ms(&self) -> i64 {
+        let now_ms = self.clock.now_ms();
+        self.last.as_ref().map_or(now_ms, |it| it.time_ms.max(now_ms))
+    }
+
+    /// Time alone may let the watermark rise: a node that holds it back becomes idle.
+    fn look_for_idle(&mut self) {
+        let time_ms = self.epoch_time_ms();
+        if self.watermark.next_idle_ms().is_some_and(|it| it <= time_ms) {
+            let idle = self.watermark.idle();
+            self.watermark = self.watermark.without_rows(time_ms);
+            self.tell_idle(&idle);
+        }
+    }
+
+    /// Logs which watermark nodes have become idle since `before`, and which have rows again.
+    pub(super) fn tell_idle(&self, before: &[Arc<str>]) {
+        let (query, now) = (self.handle.name(), self.watermark.idle());
+        for watermark in now.iter().filter(|it| !before.contains(it)) {
+            tracing::info!(query, %watermark, "without new rows: it holds no watermark back");
+        }
+        for watermark in before.iter().filter(|it| !now.contains(it)) {
+            tracing::info!(query, %watermark, "new rows have come: it counts again");
+        }
+    }
+
     fn plan(&self, sources: Vec<SourceRange>, statics: Vec<StaticVersion>) -> Plan {
         let number = self.next;
         let last = self.last.as_ref();
-        let now_ms = self.clock.now_ms();
-        let time_ms = last.map_or(now_ms, |it| it.time_ms.max(now_ms));
+        let time_ms = self.epoch_time_ms();
         let clock_us = time_ms.saturating_mul(1000);
         let Levels { query_ms: watermark_ms, groups } = self.watermark.levels();
         // In the first epoch both are the start value.
@@ -118,6 +148,7 @@ impl Query {
             late_groups: late.groups,
             ceiling_ms: self.settings.max_ahead.map(|it| time_ms.saturating_add(whole_ms(it))),
             watermark_policy: self.watermark.policy(),
+            idle: self.watermark.idle(),
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),
             digest: self.digest.clone(),

@@ -83,7 +83,7 @@ impl JoinProgram {
 #[async_trait]
 impl Program for JoinProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        SIDES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS }).collect()
+        SIDES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS, idle_ms: None }).collect()
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {

@@ -130,3 +130,13 @@ fn a_schema_that_can_t_be_read_keeps_the_query_from_being_planned() {
     assert_eq!(loaded.problems.len(), 1);
     assert_eq!(loaded.problems[0].key, "sources.s.schema");
 }
+
+#[test]
+fn an_idle_timeout_is_of_a_watermark_and_more_than_nothing() {
+    let watermark = "sources.s.watermark: { column: ts, delay: 1 minute, idle.timeout: 0 seconds }";
+    one_problem(&small_with(watermark), &["sources.s.watermark.idle.timeout", "0 seconds", "more than 0"]);
+    one_problem(
+        &small_with("sources.s.watermark.idleTimeout: 1 minute"),
+        &["sources.s.watermark.idleTimeout", "watermark.column"],
+    );
+}

@@ -22,6 +22,7 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         late_groups: Vec::new(),
         ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Max,
+        idle: Vec::new(),
         seed: 1,
         zone: "UTC".to_owned(),
         digest: String::new(),

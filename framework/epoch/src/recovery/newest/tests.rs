@@ -40,6 +40,7 @@ fn record(of: AttemptId, staged: bool) -> Record {
         late_groups: Vec::new(),
         ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Min,
+        idle: Vec::new(),
         seed: 0,
         zone: "UTC".to_owned(),
         digest: "query".to_owned(),
