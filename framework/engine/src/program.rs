@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::KeyedState;
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
-    StaticVersion, WatermarkNode, Watermarks,
+    Closing, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput,
+    SplitInput, StaticVersion, WatermarkNode, Watermarks,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -272,11 +272,12 @@ impl Program for QueryProgram {
         let times = Arc::new(TimesSeen::new(input.ceiling_ms.map(to_us)));
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
-        let ctx = StageContext { late: input.late, evict: input.evict, with_data, statics, times: times.clone() };
+        let (evict, closed_by) = self.closing(input.evict, input.closing.as_ref(), &times);
+        let ctx = StageContext { late: input.late, evict, with_data, statics, times: times.clone() };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
         warn_of_ahead(&times, input.epoch.number);
-        let event_times = self.watermarks.iter().map(|node| times.of(&node.id)).collect();
-        Ok(EpochNumbers { event_times, operators, source_rows: gathered.source_rows })
+        let (event_times, source_rows) = (self.event_times(&times), gathered.source_rows);
+        Ok(EpochNumbers { event_times, operators, source_rows, closed_by })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
@@ -335,6 +336,25 @@ impl Program for QueryProgram {
 }
 
 impl QueryProgram {
+    /// What the watermark nodes have seen.
+    fn event_times(&self, times: &TimesSeen) -> Vec<EventTimes> {
+        self.watermarks.iter().map(|node| times.of(&node.id)).collect()
+    }
+
+    /// What to evict with once the sources' rows are read: where an epoch without data would follow for what they close, it is
+    /// closed at once. With the event times that this goes by.
+    fn closing(
+        &self,
+        evict: Watermarks,
+        closing: Option<&Closing>,
+        times: &TimesSeen,
+    ) -> (Watermarks, Option<Vec<EventTimes>>) {
+        let Some(closing) = closing else { return (evict, None) };
+        let seen = self.event_times(times);
+        let reached = closing.after(&seen);
+        if self.wants_epoch_without_data(&evict, &reached) { (reached, Some(seen)) } else { (evict, None) }
+    }
+
     fn store_named(&mut self, name: &str) -> Result<&mut KeyedState> {
         let names: Vec<_> = self.stages.iter().flat_map(RunningStage::store_names).map(ToString::to_string).collect();
         self.stages.iter_mut().find_map(|it| it.store(name)).ok_or_else(|| {

@@ -137,6 +137,8 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// `watermark.policy`, for a query without checkpoint.
     pub watermark_policy: WatermarkPolicy,
+    /// `emit.on.watermark: same-epoch`: what an epoch's own rows close is emitted in it, and not in the next one.
+    pub emit_in_same_epoch: bool,
     /// `watermark.max.ahead`: rows whose event time is further ahead of the epoch's clock move no watermark and are late.
     pub max_ahead: Option<Duration>,
     /// `no.data.epochs`.
@@ -204,6 +206,7 @@ impl QueryOptions {
             data_dir: PathBuf::from("."),
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            emit_in_same_epoch: false,
             max_ahead: None,
             no_data_epochs: true,
             max_rows_per_epoch: None,

@@ -227,6 +227,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
     QuerySettings {
         trigger: options.trigger,
         watermark_policy: options.watermark_policy,
+        emit_in_same_epoch: options.emit_in_same_epoch,
         max_ahead: options.max_ahead,
         no_data_epochs: options.no_data_epochs,
         min_epochs_to_retain: options.min_epochs_to_retain,

@@ -171,6 +171,7 @@ impl Manifest {
             event_times: self.nodes.iter().map(times).collect(),
             operators: Vec::new(),
             source_rows: self.counts.source_rows.clone(),
+            closed_by: None,
         }
     }
 

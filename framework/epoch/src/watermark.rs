@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Error, Result};
 
-use crate::program::{EventTimes, WatermarkNode};
+use crate::program::{Closing, EventTimes, WatermarkNode};
 
 mod groups;
 mod idle;
@@ -131,6 +131,11 @@ impl Watermark {
         next.look_for_idle(time_ms);
         next.rise();
         next
+    }
+
+    /// What tells the watermarks that rows of an epoch of this time lead to.
+    pub(crate) fn closing(&self, time_ms: i64) -> Closing {
+        Closing { before: self.clone(), time_ms }
     }
 
     /// Takes the query's watermark, and those of groups, to where the nodes' values are.

@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 26] = [
+const KNOWN: [&str; 27] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -27,6 +27,7 @@ const KNOWN: [&str; 26] = [
     "on.end",
     "watermark.policy",
     "watermark.max.ahead",
+    "emit.on.watermark",
     "no.data.epochs",
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
@@ -147,6 +148,12 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     let policy =
         section.parsed("watermark.policy", findings, |text| text.parse::<WatermarkPolicy>().map_err(|e| e.to_string()));
     set(&mut options.watermark_policy, policy);
+    let same_epoch = section.parsed("emit.on.watermark", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "next-epoch" => Ok(false),
+        "same-epoch" => Ok(true),
+        other => Err(format!("found '{other}', expected next-epoch or same-epoch")),
+    });
+    set(&mut options.emit_in_same_epoch, same_epoch);
     options.max_ahead = section.value::<Duration>("watermark.max.ahead", findings);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);

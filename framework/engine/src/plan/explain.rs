@@ -45,6 +45,9 @@ impl QueryPlan {
         if let Some(ahead) = self.spec.options.max_ahead.filter(|_| !self.watermarks.is_empty()) {
             writeln!(text, "rows more than {ahead:?} ahead of the clock move no watermark and are late")?;
         }
+        if self.spec.options.emit_in_same_epoch && !self.watermarks.is_empty() {
+            writeln!(text, "what an epoch's own rows close is emitted in it")?;
+        }
         self.write_stages(text)?;
         for (at, sink) in self.sinks.iter().enumerate() {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };

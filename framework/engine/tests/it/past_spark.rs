@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate_api::OutputMode;
+use tidegate_engine::QuerySpec;
 
 use crate::harness::{Rig, sink, source, spec, until_idle};
 
@@ -68,4 +69,105 @@ async fn a_pending_epoch_keeps_the_idle_sources_of_its_record() {
         let expected = if timeout.is_some() { 47_000 } else { 25_000 };
         assert_eq!(running.watermark_ms(), Some(expected), "idle by the record, as long as it may be");
     }
+}
+
+const BETWEEN: &str = "SELECT l.k, r.k AS other, CAST(date_part('epoch', l.ts) AS BIGINT) AS at FROM l LEFT JOIN r ON l.k = r.k AND \
+                       r.ts BETWEEN l.ts - INTERVAL 5 SECONDS AND l.ts + INTERVAL 5 SECONDS";
+
+/// A query of each kind over the streams `l` and `r`.
+const QUERIES: [&str; 7] = [
+    "SELECT CAST(date_part('epoch', window.start) AS BIGINT) AS start, k, count(*) AS n FROM l GROUP BY window(ts, '10 seconds', \
+     '4 seconds'), k",
+    "SELECT CAST(date_part('epoch', session_window.start) AS BIGINT) AS start, k, count(*) AS n FROM l GROUP BY \
+     session_window(ts, '6 seconds'), k",
+    "SELECT DISTINCT ON (k, ts) k, CAST(date_part('epoch', ts) AS BIGINT) AS at FROM l",
+    BETWEEN,
+    "SELECT l.k, r.k AS other, CAST(date_part('epoch', r.ts) AS BIGINT) AS at FROM l FULL JOIN r ON l.k = r.k AND l.ts = r.ts",
+    "SELECT CAST(date_part('epoch', window.start) AS BIGINT) AS start, sum(n) AS n FROM (SELECT window AS win, k, count(*) AS n \
+     FROM l GROUP BY window(ts, '5 seconds'), k) t GROUP BY window(window_time(win), '15 seconds')",
+    "SELECT CAST(date_part('epoch', window.start) AS BIGINT) AS start, count(*) AS n, count(other) AS met FROM (SELECT l.ts, \
+     r.k AS other FROM l LEFT JOIN r ON l.k = r.k AND r.ts BETWEEN l.ts - INTERVAL 5 SECONDS AND l.ts + INTERVAL 5 SECONDS) t \
+     GROUP BY window(ts, '10 seconds')",
+];
+
+/// Rows of an epoch, some of them late: of one stream, the other, or both.
+fn feed(epoch: i64, side: i64) -> Vec<String> {
+    let at = |n: i64| epoch * 5 + (epoch * 7 + n * 11 + side * 3) % 13 - (epoch + n) % 4 * 6;
+    let rows = (0..4).filter(|_| (epoch + side) % 3 != 0).map(|n| (at(n).max(0), (epoch + n) % 3));
+    rows.map(|(at, k)| format!(r#"{{"ts": {at}, "k": {k}}}"#)).collect()
+}
+
+/// What a query shows, and after how many epochs; `fault` hits every other one.
+async fn shown(sql: &str, same_epoch: bool, fault: Option<&str>) -> (Vec<String>, u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = |name| source(name, "ts TIMESTAMP, k INT", Some(("ts", "3 seconds")));
+    let query = || -> QuerySpec {
+        let sinks = vec![sink("out", sql, OutputMode::Append)];
+        let mut query = spec(folder.path(), vec![stream("l"), stream("r")], &[], sinks);
+        query.options.emit_in_same_epoch = same_epoch;
+        query
+    };
+    let rig = Rig::new();
+    let mut running = Some(rig.start(query()).await.unwrap());
+    let mut epochs = 0;
+    for epoch in 0..24 {
+        rig.add(&stream("l"), &feed(epoch, 0));
+        rig.add(&stream("r"), &feed(epoch, 1));
+        if let Some(fault) = fault.filter(|_| epoch % 2 == 1) {
+            rig.arm(fault);
+            rig.through(&mut running, query).await;
+        } else {
+            epochs += until_idle(running.as_mut().unwrap()).await.unwrap();
+        }
+    }
+    (rig.sink_rows("out"), epochs)
+}
+
+#[tokio::test]
+async fn same_epoch_gives_the_same_rows_in_fewer_epochs() {
+    for sql in QUERIES {
+        let (later, many) = shown(sql, false, None).await;
+        let (sooner, few) = shown(sql, true, None).await;
+        assert_eq!(sooner, later, "{sql}");
+        assert!(!later.is_empty() && few < many, "{} rows in {few} and {many} epochs: {sql}", later.len());
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_that_closed_by_its_own_rows_closes_the_same_again() {
+    // Of two streams a restart forgets which one was ahead, in any mode.
+    for sql in QUERIES.into_iter().filter(|it| !it.contains("JOIN")) {
+        let (undisturbed, _) = shown(sql, true, None).await;
+        for fault in ["prepare=crash", "commit.before=crash", "commit.after=crash", "seal=error"] {
+            assert_eq!(shown(sql, true, Some(fault)).await.0, undisturbed, "{fault}: {sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pending_epoch_closes_what_its_record_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = |name| source(name, "ts TIMESTAMP", Some(("ts", "0 seconds")));
+    let (busy, other) = (stream("busy"), stream("other"));
+    let query = |same_epoch: bool| {
+        let both = [("input", "SELECT ts FROM busy UNION ALL SELECT ts FROM other")];
+        let sinks = vec![sink("out", COUNTS, OutputMode::Append)];
+        let mut query = spec(folder.path(), vec![busy.clone(), other.clone()], &both, sinks);
+        query.options.emit_in_same_epoch = same_epoch;
+        query
+    };
+    let rig = Rig::new();
+    let mut running = rig.start(query(true)).await.unwrap();
+    rig.add(&busy, &[row(5), row(50)]);
+    rig.add(&other, &[row(45)]);
+    assert_eq!(until_idle(&mut running).await.unwrap(), 1);
+    assert_eq!(rig.sink_rows("out"), [r#"{"start":0,"n":1}"#]);
+    rig.add(&other, &[row(60)]);
+    rig.arm("commit.before=crash");
+    until_idle(&mut running).await.unwrap_err();
+    drop(running);
+    // What `busy` had reached is forgotten by now, but the record says that it closed all up to 50.
+    let running = rig.start(query(false)).await.unwrap();
+    assert_eq!(rig.sink_rows("out"), [r#"{"start":0,"n":1}"#, r#"{"start":40,"n":1}"#]);
+    assert_eq!(running.watermark_ms(), Some(50_000));
 }

@@ -4,7 +4,7 @@ use tidegate_api::{Error, OffsetJson, Ownership as _, Result};
 
 use super::Checkpoint;
 use crate::log::branch::{Branch, Mode};
-use crate::log::{Plan, SourceRange};
+use crate::log::{OwnRows, Plan, SourceRange};
 use crate::watermark::WatermarkPolicy;
 
 /// Where a query begins that another program has run so far.
@@ -84,6 +84,7 @@ impl Checkpoint {
             statics: Vec::new(),
             removed: Vec::new(),
             suppress: false,
+            own_rows: OwnRows::Later,
         };
         Ok(Branch {
             next: point.next,

@@ -41,7 +41,7 @@ impl Query {
             let policy = self.watermark.policy();
             self.watermark = self.watermark.at(policy, &[record.manifest.next_levels()], &record.manifest.idle());
         }
-        self.tell_idle(&idle);
+        self.note_idle(&idle);
         self.sources.stand_at_ends(&record.plan);
         self.next = record.epoch() + 1;
         self.delivered = None;

@@ -43,6 +43,8 @@ pub struct QuerySettings {
     pub trigger: Trigger,
     /// For a query without a log; an old one keeps its own.
     pub watermark_policy: WatermarkPolicy,
+    /// What an epoch's own rows close is emitted in it (`emit.on.watermark: same-epoch`), and not in the next one.
+    pub emit_in_same_epoch: bool,
     /// How far event times may be ahead of the epoch's clock (`watermark.max.ahead`); nothing: as far as they like. It acts
     /// from the next epoch that is planned.
     pub max_ahead: Option<Duration>,
@@ -69,6 +71,7 @@ impl Default for QuerySettings {
         Self {
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            emit_in_same_epoch: false,
             max_ahead: None,
             no_data_epochs: true,
             min_epochs_to_retain: 100,

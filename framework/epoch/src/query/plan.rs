@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Query;
 use crate::fault::Point;
-use crate::log::{Plan, SourceRange};
+use crate::log::{OwnRows, Plan, SourceRange};
 use crate::program::StaticVersion;
 use crate::progress::Timings;
 use crate::trigger::Trigger;
@@ -72,7 +72,8 @@ impl Query {
         }
         self.watermark.raise_to(&reached);
         let statics = self.program.statics().await?;
-        Ok(Some(Plan { suppress: true, ..self.plan(ranges, statics) }))
+        // What has not been shown must not be closed without output.
+        Ok(Some(Plan { suppress: true, own_rows: OwnRows::Later, ..self.plan(ranges, statics) }))
     }
 
     /// True if an epoch without data is called for. Unlike Spark's this is asked after a restart too: a crash between
@@ -114,12 +115,12 @@ impl Query {
         if self.watermark.next_idle_ms().is_some_and(|it| it <= time_ms) {
             let idle = self.watermark.idle();
             self.watermark = self.watermark.without_rows(time_ms);
-            self.tell_idle(&idle);
+            self.note_idle(&idle);
         }
     }
 
     /// Logs which watermark nodes have become idle since `before`, and which have rows again.
-    pub(super) fn tell_idle(&self, before: &[Arc<str>]) {
+    pub(super) fn note_idle(&self, before: &[Arc<str>]) {
         let (query, now) = (self.handle.name(), self.watermark.idle());
         for watermark in now.iter().filter(|it| !before.contains(it)) {
             tracing::info!(query, %watermark, "without new rows: it holds no watermark back");
@@ -155,6 +156,7 @@ impl Query {
             statics,
             removed: self.sources.removed.clone(),
             suppress: false,
+            own_rows: if self.settings.emit_in_same_epoch { OwnRows::Close } else { OwnRows::Later },
         }
     }
 }

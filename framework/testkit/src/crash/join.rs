@@ -102,7 +102,7 @@ impl Program for JoinProgram {
             outputs.write(sink, output(&rows, sink)?).await?;
         }
         let source_rows = event_times.iter().map(|it| it.count).collect();
-        Ok(EpochNumbers { source_rows, event_times, operators: Vec::new() })
+        Ok(EpochNumbers { source_rows, event_times, ..EpochNumbers::default() })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {

@@ -184,6 +184,7 @@ impl Program for CountProgram {
             source_rows: vec![seen.times.count],
             event_times: vec![seen.times],
             operators: operators.into_iter().collect(),
+            closed_by: None,
         })
     }
 

@@ -29,6 +29,7 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         statics: Vec::new(),
         removed: Vec::new(),
         suppress: false,
+        own_rows: crate::log::OwnRows::Later,
     }
 }
 

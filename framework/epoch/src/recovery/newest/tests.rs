@@ -47,6 +47,7 @@ fn record(of: AttemptId, staged: bool) -> Record {
         statics: Vec::new(),
         removed: Vec::new(),
         suppress: false,
+        own_rows: crate::log::OwnRows::Later,
     };
     Record { attempt: of, commit: None, plan, manifest }
 }
