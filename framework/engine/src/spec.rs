@@ -147,6 +147,8 @@ pub struct QueryOptions {
     pub max_rows_per_epoch: Option<u64>,
     /// `max.bytes.per.epoch`, by source.
     pub max_bytes_per_epoch: Option<u64>,
+    /// `target.latency`: about how long an epoch with rows is to take; how many it reads follows from that.
+    pub target_latency: Option<Duration>,
     /// `min.epochs.to.retain`.
     pub min_epochs_to_retain: u64,
     /// `checkpoint.interval`: the least time between epochs; nothing: none on a local disk, 500 ms on an object store.
@@ -211,6 +213,7 @@ impl QueryOptions {
             no_data_epochs: true,
             max_rows_per_epoch: None,
             max_bytes_per_epoch: None,
+            target_latency: None,
             min_epochs_to_retain: 100,
             checkpoint_interval: None,
             lease_timeout: Duration::from_secs(15),

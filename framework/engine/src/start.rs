@@ -231,6 +231,7 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
         max_ahead: options.max_ahead,
         no_data_epochs: options.no_data_epochs,
         min_epochs_to_retain: options.min_epochs_to_retain,
+        target_latency: options.target_latency,
         least_interval: options.least_interval(),
         shutdown_timeout: options.shutdown_timeout,
         flush_on_end: options.flush_on_end,

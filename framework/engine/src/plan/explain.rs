@@ -48,6 +48,9 @@ impl QueryPlan {
         if self.spec.options.emit_in_same_epoch && !self.watermarks.is_empty() {
             writeln!(text, "what an epoch's own rows close is emitted in it")?;
         }
+        if let Some(target) = self.spec.options.target_latency {
+            writeln!(text, "as many rows in an epoch as it can do in about {target:?}")?;
+        }
         self.write_stages(text)?;
         for (at, sink) in self.sinks.iter().enumerate() {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };

@@ -111,8 +111,12 @@ async fn shown(sql: &str, same_epoch: bool, fault: Option<&str>) -> (Vec<String>
     let mut running = Some(rig.start(query()).await.unwrap());
     let mut epochs = 0;
     for epoch in 0..24 {
-        rig.add(&stream("l"), &feed(epoch, 0));
-        rig.add(&stream("r"), &feed(epoch, 1));
+        for (name, side) in [("l", 0), ("r", 1)] {
+            let rows = feed(epoch, side);
+            if !rows.is_empty() {
+                rig.add(&stream(name), &rows);
+            }
+        }
         if let Some(fault) = fault.filter(|_| epoch % 2 == 1) {
             rig.arm(fault);
             rig.through(&mut running, query).await;

@@ -52,6 +52,9 @@ pub struct QuerySettings {
     pub no_data_epochs: bool,
     /// Epochs that can be gone back to.
     pub min_epochs_to_retain: u64,
+    /// About how long an epoch with rows is to take (`target.latency`): how many rows of each source it may read follows from
+    /// how long the last ones took. Nothing: sources bring what their limits allow.
+    pub target_latency: Option<Duration>,
     /// At least this long from the beginning of an epoch to that of the next (`checkpoint.interval`): on an object store
     /// each costs requests.
     pub least_interval: Duration,
@@ -75,6 +78,7 @@ impl Default for QuerySettings {
             max_ahead: None,
             no_data_epochs: true,
             min_epochs_to_retain: 100,
+            target_latency: None,
             least_interval: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
             flush_on_end: false,

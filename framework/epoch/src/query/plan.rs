@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::Query;
 use crate::fault::Point;
 use crate::log::{OwnRows, Plan, SourceRange};
+use crate::pace::Pace;
 use crate::program::StaticVersion;
 use crate::progress::Timings;
 use crate::trigger::Trigger;
@@ -48,7 +49,8 @@ impl Query {
             self.sources.freeze().await?;
             self.frozen = true;
         }
-        let ranges = self.sources.plan(self.settings.trigger != Trigger::Once).await?;
+        let ranges =
+            self.sources.plan(self.settings.trigger != Trigger::Once, self.pace.as_ref().map(Pace::rows)).await?;
         let has_data = ranges.iter().any(|it| it.start != it.end);
         if !has_data {
             self.look_for_idle();

@@ -11,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
+use crate::pace::Pace;
 use crate::progress::{QueryProgress, Timings};
 use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
 use crate::retry::Retry;
@@ -42,6 +43,7 @@ impl Query {
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
             turns: Turns::new(settings.trigger, settings.least_interval),
+            pace: settings.target_latency.map(Pace::new),
             retry: Retry::default(),
             life: Life::New,
             frozen: false,

@@ -81,7 +81,8 @@ fn formats_and_options_that_will_come_are_refused_by_name() {
         &["views.v.deduplicate", "found 'a,'", "names of columns"],
     );
     one_problem(&small_with("transforms.t.type: X"), &["'transforms' are not supported yet"]);
-    one_problem(&small_with("target.latency: 1s"), &["target.latency", "not supported yet"]);
+    one_problem(&small_with("session.time.zone: CET"), &["session.time.zone", "not supported yet"]);
+    one_problem(&small_with("target.latency: 0s"), &["target.latency", "'0s'", "more than 0"]);
 }
 
 #[test]
