@@ -243,8 +243,8 @@ fn drops_late(stages: &[RunningStage], at: usize, port: usize) -> bool {
 /// Names the watermarks that would have been moved by rows too far ahead of the clock.
 fn warn_of_ahead(times: &TimesSeen, epoch: u64) {
     for (watermark, ahead) in times.ahead() {
-        let (rows, furthest_ms) = (ahead.count, ahead.max_ms);
-        tracing::warn!(%watermark, epoch, rows, furthest_ms, "event times too far ahead of the clock move no watermark");
+        let furthest_ms = ahead.max_ms;
+        tracing::warn!(%watermark, epoch, furthest_ms, "event times too far ahead of the clock move no watermark");
     }
 }
 

@@ -125,7 +125,7 @@ impl Watermark {
                 *value = Some(value.map_or(reached, |old| old.max(reached)));
             }
         }
-        for (rest, times) in next.rests.iter_mut().zip(seen).filter(|it| it.1.count > 0) {
+        for (rest, _) in next.rests.iter_mut().zip(seen).filter(|it| it.1.count > 0) {
             rest.end(time_ms);
         }
         next.look_for_idle(time_ms);
