@@ -4,7 +4,7 @@ pub(crate) mod leaf;
 pub(crate) mod watermark;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::RecordBatch;
 use datafusion::execution::TaskContext;
@@ -26,22 +26,68 @@ pub(crate) struct RunInput {
     pub(crate) rows: Vec<RecordBatch>,
     pub(crate) statics: Statics,
     pub(crate) times: Arc<TimesSeen>,
+    /// The stage that the rows go to, if it drops late ones: those that are too far ahead are left out for it.
+    pub(crate) late_of: Option<usize>,
 }
 
-/// Event times seen by the watermark nodes in an epoch, by node.
+/// Event times seen by the watermark nodes in an epoch.
 #[derive(Default)]
-pub(crate) struct TimesSeen(Mutex<BTreeMap<Arc<str>, EventTimes>>);
+pub(crate) struct TimesSeen {
+    /// Later times are too far ahead of the clock, microseconds.
+    ceiling_us: Option<i64>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// By node: the times that move its watermark.
+    moving: BTreeMap<Arc<str>, EventTimes>,
+    /// By node: those that are too far ahead.
+    ahead: BTreeMap<Arc<str>, EventTimes>,
+    /// By stage: rows that were left out, since they are too far ahead.
+    left_out: BTreeMap<usize, u64>,
+}
 
 impl TimesSeen {
+    pub(crate) fn new(ceiling_us: Option<i64>) -> Self {
+        Self { ceiling_us, seen: Mutex::default() }
+    }
+
+    pub(crate) fn ceiling_us(&self) -> Option<i64> {
+        self.ceiling_us
+    }
+
     pub(crate) fn add(&self, node: &Arc<str>, times: EventTimes) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = all.entry(node.clone()).or_default();
+        let mut seen = self.seen();
+        let entry = seen.moving.entry(node.clone()).or_default();
         *entry = entry.merge(times);
     }
 
+    pub(crate) fn add_ahead(&self, node: &Arc<str>, times: EventTimes) {
+        let mut seen = self.seen();
+        let entry = seen.ahead.entry(node.clone()).or_default();
+        *entry = entry.merge(times);
+    }
+
+    pub(crate) fn leave_out(&self, stage: usize, rows: u64) {
+        *self.seen().left_out.entry(stage).or_default() += rows;
+    }
+
     pub(crate) fn of(&self, node: &str) -> EventTimes {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(node).copied().unwrap_or_default()
+        self.seen().moving.get(node).copied().unwrap_or_default()
+    }
+
+    /// The nodes that met rows too far ahead, with their times.
+    pub(crate) fn ahead(&self) -> BTreeMap<Arc<str>, EventTimes> {
+        self.seen().ahead.clone()
+    }
+
+    pub(crate) fn left_out(&self, stage: usize) -> u64 {
+        self.seen().left_out.get(&stage).copied().unwrap_or_default()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -75,6 +75,9 @@ pub(crate) trait Operator: Send + Sync {
         None
     }
 
+    /// True if late rows of a port are dropped.
+    fn drops_late(&self, port: usize) -> bool;
+
     /// True if an epoch without data must follow, since its watermark rose from `used_us` (the one that the last epoch
     /// evicted with) to `next_us` (Spark: `shouldRunAnotherBatch`).
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool;
@@ -119,7 +122,7 @@ pub(crate) async fn merge_with(
         return Ok(rows);
     }
     let (statics, times) = (Statics::default(), Arc::new(TimesSeen::default()));
-    runner.run(plan, RunInput { leaf: LeafId::Partials, rows, statics, times }).await
+    runner.run(plan, RunInput { leaf: LeafId::Partials, rows, statics, times, late_of: None }).await
 }
 
 /// One batch of all rows. The nodes of a plan may spell nullability differently: `schema` counts.

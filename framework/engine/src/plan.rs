@@ -100,7 +100,7 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let observed = observers.keys().cloned().collect();
     let pieces = PiecePlanner::new(planner.session_state().clone(), names.clone(), observed);
     let mut builder = GraphBuilder::new(&pieces);
-    let watermarks = each_once(&of_sinks);
+    let watermarks = each_once(&of_sinks, &spec);
     let groups: Vec<_> = of_sinks.iter().map(|it| it.iter().map(|it| it.id.clone()).collect::<BTreeSet<_>>()).collect();
     let mut sinks = Vec::new();
     for (at, ((part, plan), connector)) in
@@ -276,11 +276,17 @@ fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
 }
 
 /// The watermarks of all sinks, each once, in the order in which they are met.
-fn each_once(of_sinks: &[Vec<tidegate_sql::WatermarkNode>]) -> Vec<WatermarkNode> {
+fn each_once(of_sinks: &[Vec<tidegate_sql::WatermarkNode>], spec: &QuerySpec) -> Vec<WatermarkNode> {
+    let of_sources = spec.sources.iter().map(|it| (&it.name, &it.watermark));
+    let declared: Vec<_> = of_sources.chain(spec.views.iter().map(|it| (&it.name, &it.watermark))).collect();
+    let idle_ms = |id: &str| {
+        let watermark = declared.iter().find(|it| **it.0 == *id)?.1.as_ref()?;
+        Some(i64::try_from(watermark.idle_timeout?.as_millis()).unwrap_or(i64::MAX))
+    };
     let mut found: Vec<WatermarkNode> = Vec::new();
     for node in of_sinks.iter().flatten() {
         if found.iter().all(|it| it.id != node.id) {
-            found.push(WatermarkNode { id: node.id.clone(), delay_ms: node.delay_ms });
+            found.push(WatermarkNode { id: node.id.clone(), delay_ms: node.delay_ms, idle_ms: idle_ms(&node.id) });
         }
     }
     found

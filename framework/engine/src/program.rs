@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::KeyedState;
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput, SplitInput,
-    StaticVersion, WatermarkNode, Watermarks,
+    Closing, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput,
+    SplitInput, StaticVersion, WatermarkNode, Watermarks,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -143,7 +143,8 @@ impl QueryProgram {
             match piece.target {
                 Target::Stage { stage, port } => {
                     let shrink = self.stages.get(stage).and_then(|it| it.operator.shrink(port));
-                    readers.to_stages.push(ToStage { port: (stage, port), plan, shrink });
+                    let late_of = drops_late(&self.stages, stage, port).then_some(stage);
+                    readers.to_stages.push(ToStage { port: (stage, port), plan, shrink, late_of });
                 }
                 Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
                 Target::Nowhere => readers.observers.push(plan),
@@ -169,25 +170,27 @@ impl QueryProgram {
                 with_data: ctx.with_data,
             };
             let Some(stage) = self.stages.get_mut(at) else { break };
-            let (emitted, its) = stage.epoch(inputs_of(at, &mut partials), &epoch).await?;
+            let (emitted, mut its) = stage.epoch(inputs_of(at, &mut partials), &epoch).await?;
+            its.rows_dropped_by_watermark += ctx.times.left_out(at);
             numbers.push(its);
             for (emission, rows) in emitted {
                 if rows.is_empty() {
                     continue;
                 }
                 let readers = self.readers_of(LeafId::Stage(at, emission));
-                let input = |rows| RunInput {
+                let input = |rows, late_of| RunInput {
                     leaf: LeafId::Stage(at, emission),
                     rows,
                     statics: ctx.statics.clone(),
                     times: ctx.times.clone(),
+                    late_of,
                 };
-                for ToStage { port, plan, .. } in &readers.to_stages {
-                    let made = self.runner.run(plan, input(rows.clone())).await?;
+                for ToStage { port, plan, late_of, .. } in &readers.to_stages {
+                    let made = self.runner.run(plan, input(rows.clone(), *late_of)).await?;
                     partials.entry(*port).or_default().extend(made);
                 }
                 for ToSink { sink, plan } in &readers.to_sinks {
-                    for made in self.runner.run(plan, input(rows.clone())).await? {
+                    for made in self.runner.run(plan, input(rows.clone(), None)).await? {
                         outputs.write(*sink, made).await?;
                     }
                 }
@@ -226,6 +229,25 @@ fn of_stage(stages: &[RunningStage], at: usize, watermarks: &Watermarks) -> Opti
     input_watermark(stages, at, watermarks.of_sink(*sink).map(to_us))
 }
 
+/// True if late rows of a port are dropped, by the stage or, where it passes all of them on, above it.
+fn drops_late(stages: &[RunningStage], at: usize, port: usize) -> bool {
+    let Some(stage) = stages.get(at) else { return false };
+    stage.operator.drops_late(port)
+        || stages
+            .iter()
+            .enumerate()
+            .filter(|(_, it)| it.below.contains(&at))
+            .any(|(above, it)| (0..it.operator.stores().len()).any(|port| drops_late(stages, above, port)))
+}
+
+/// Names the watermarks that would have been moved by rows too far ahead of the clock.
+fn warn_of_ahead(times: &TimesSeen, epoch: u64) {
+    for (watermark, ahead) in times.ahead() {
+        let furthest_ms = ahead.max_ms;
+        tracing::warn!(%watermark, epoch, furthest_ms, "event times too far ahead of the clock move no watermark");
+    }
+}
+
 fn to_us(ms: i64) -> i64 {
     ms.saturating_mul(1000)
 }
@@ -247,13 +269,15 @@ impl Program for QueryProgram {
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
         self.epoch_clock.set_us(to_us(input.epoch.time_ms));
         let statics = read_all(&mut self.statics, &input.statics).await?;
-        let times = Arc::new(TimesSeen::default());
+        let times = Arc::new(TimesSeen::new(input.ceiling_ms.map(to_us)));
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
-        let ctx = StageContext { late: input.late, evict: input.evict, with_data, statics, times: times.clone() };
+        let (evict, closed_by) = self.closing(input.evict, input.closing.as_ref(), &times);
+        let ctx = StageContext { late: input.late, evict, with_data, statics, times: times.clone() };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
-        let event_times = self.watermarks.iter().map(|node| times.of(&node.id)).collect();
-        Ok(EpochNumbers { event_times, operators, source_rows: gathered.source_rows })
+        warn_of_ahead(&times, input.epoch.number);
+        let (event_times, source_rows) = (self.event_times(&times), gathered.source_rows);
+        Ok(EpochNumbers { event_times, operators, source_rows, closed_by })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {
@@ -312,6 +336,25 @@ impl Program for QueryProgram {
 }
 
 impl QueryProgram {
+    /// What the watermark nodes have seen.
+    fn event_times(&self, times: &TimesSeen) -> Vec<EventTimes> {
+        self.watermarks.iter().map(|node| times.of(&node.id)).collect()
+    }
+
+    /// What to evict with once the sources' rows are read: where an epoch without data would follow for what they close, it is
+    /// closed at once. With the event times that this goes by.
+    fn closing(
+        &self,
+        evict: Watermarks,
+        closing: Option<&Closing>,
+        times: &TimesSeen,
+    ) -> (Watermarks, Option<Vec<EventTimes>>) {
+        let Some(closing) = closing else { return (evict, None) };
+        let seen = self.event_times(times);
+        let reached = closing.after(&seen);
+        if self.wants_epoch_without_data(&evict, &reached) { (reached, Some(seen)) } else { (evict, None) }
+    }
+
     fn store_named(&mut self, name: &str) -> Result<&mut KeyedState> {
         let names: Vec<_> = self.stages.iter().flat_map(RunningStage::store_names).map(ToString::to_string).collect();
         self.stages.iter_mut().find_map(|it| it.store(name)).ok_or_else(|| {

@@ -74,6 +74,8 @@ pub struct WatermarkSpec {
     pub column: String,
     /// The delay as written; read by the planner, which refuses a negative one.
     pub delay: String,
+    /// `idle.timeout`: after so long without new rows it holds no other watermark back; nothing: it always does.
+    pub idle_timeout: Option<Duration>,
 }
 
 /// A named query.
@@ -135,12 +137,18 @@ pub struct QueryOptions {
     pub trigger: Trigger,
     /// `watermark.policy`, for a query without checkpoint.
     pub watermark_policy: WatermarkPolicy,
+    /// `emit.on.watermark: same-epoch`: what an epoch's own rows close is emitted in it, and not in the next one.
+    pub emit_in_same_epoch: bool,
+    /// `watermark.max.ahead`: rows whose event time is further ahead of the epoch's clock move no watermark and are late.
+    pub max_ahead: Option<Duration>,
     /// `no.data.epochs`.
     pub no_data_epochs: bool,
     /// `max.rows.per.epoch`, by source.
     pub max_rows_per_epoch: Option<u64>,
     /// `max.bytes.per.epoch`, by source.
     pub max_bytes_per_epoch: Option<u64>,
+    /// `target.latency`: about how long an epoch with rows is to take; how many it reads follows from that.
+    pub target_latency: Option<Duration>,
     /// `min.epochs.to.retain`.
     pub min_epochs_to_retain: u64,
     /// `checkpoint.interval`: the least time between epochs; nothing: none on a local disk, 500 ms on an object store.
@@ -200,9 +208,12 @@ impl QueryOptions {
             data_dir: PathBuf::from("."),
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            emit_in_same_epoch: false,
+            max_ahead: None,
             no_data_epochs: true,
             max_rows_per_epoch: None,
             max_bytes_per_epoch: None,
+            target_latency: None,
             min_epochs_to_retain: 100,
             checkpoint_interval: None,
             lease_timeout: Duration::from_secs(15),

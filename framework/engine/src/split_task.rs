@@ -36,6 +36,8 @@ pub(crate) struct ToStage {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     /// Makes fewer rows of what the plan made.
     pub(crate) shrink: Option<Arc<dyn ExecutionPlan>>,
+    /// The stage, if late rows are dropped there.
+    pub(crate) late_of: Option<usize>,
 }
 
 /// A plan that makes rows for a sink.
@@ -89,7 +91,7 @@ impl SplitTask {
                 self.run.send(SplitRows::Undecoded(undecoded)).await?;
             }
             for plan in &self.run.readers.observers {
-                self.run.runner.run(plan, self.run.input(chunk.clone())).await?;
+                self.run.runner.run(plan, self.run.input(chunk.clone(), None)).await?;
             }
             self.run.to_stages(&chunk, &mut result).await?;
             self.run.to_sinks(chunk).await?;
@@ -100,8 +102,8 @@ impl SplitTask {
 
 impl SplitRun {
     async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
-        for ToStage { port, plan, shrink } in &self.readers.to_stages {
-            let partial = self.runner.run(plan, self.input(chunk.clone())).await?;
+        for ToStage { port, plan, shrink, late_of } in &self.readers.to_stages {
+            let partial = self.runner.run(plan, self.input(chunk.clone(), *late_of)).await?;
             let kept = result.partials.entry(*port).or_default();
             kept.extend(partial);
             if let Some(shrink) = shrink
@@ -116,7 +118,7 @@ impl SplitRun {
 
     async fn to_sinks(&self, chunk: RecordBatch) -> Result<()> {
         for ToSink { sink, plan } in &self.readers.to_sinks {
-            for rows in self.runner.run(plan, self.input(chunk.clone())).await? {
+            for rows in self.runner.run(plan, self.input(chunk.clone(), None)).await? {
                 self.send(SplitRows::Sink(*sink, rows)).await?;
             }
         }
@@ -127,8 +129,8 @@ impl SplitRun {
         self.sinks.send(rows).await.map_err(|_| Error::internal("the epoch ended before its splits"))
     }
 
-    fn input(&self, chunk: RecordBatch) -> RunInput {
+    fn input(&self, chunk: RecordBatch, late_of: Option<usize>) -> RunInput {
         let (statics, times) = (self.statics.clone(), self.times.clone());
-        RunInput { leaf: self.leaf, rows: vec![chunk], statics, times }
+        RunInput { leaf: self.leaf, rows: vec![chunk], statics, times, late_of }
     }
 }

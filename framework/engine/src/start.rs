@@ -227,8 +227,11 @@ fn settings_of(options: &QueryOptions) -> QuerySettings {
     QuerySettings {
         trigger: options.trigger,
         watermark_policy: options.watermark_policy,
+        emit_in_same_epoch: options.emit_in_same_epoch,
+        max_ahead: options.max_ahead,
         no_data_epochs: options.no_data_epochs,
         min_epochs_to_retain: options.min_epochs_to_retain,
+        target_latency: options.target_latency,
         least_interval: options.least_interval(),
         shutdown_timeout: options.shutdown_timeout,
         flush_on_end: options.flush_on_end,

@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourceRange>,
     pub(crate) time_ms: i64,
     pub(crate) write_time_us: i64,
-    /// The watermark that evicts.
+    /// The watermark that evicts, unless the epoch's own rows take it further.
     pub(crate) watermark_ms: Option<i64>,
     /// The one that drops late rows: the epoch's before.
     pub(crate) late_watermark_ms: Option<i64>,
@@ -59,7 +59,13 @@ pub(crate) struct Plan {
     /// Those that drop late rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) late_groups: Vec<GroupMark>,
+    /// Event times after this are too far ahead of the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ceiling_ms: Option<i64>,
     pub(crate) watermark_policy: WatermarkPolicy,
+    /// The watermark nodes that were idle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) idle: Vec<Arc<str>>,
     /// For volatile functions.
     pub(crate) seed: u64,
     pub(crate) zone: String,
@@ -74,6 +80,31 @@ pub(crate) struct Plan {
     /// The sinks have the rows already: nothing is written.
     #[serde(default)]
     pub(crate) suppress: bool,
+    #[serde(default, skip_serializing_if = "OwnRows::is_later")]
+    pub(crate) own_rows: OwnRows,
+}
+
+/// Which epoch emits what an epoch's own rows close (`emit.on.watermark`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OwnRows {
+    /// The next one.
+    #[default]
+    Later,
+    /// It does itself, by the watermarks that its rows lead to.
+    Close,
+    /// It has done so, by these: what the nodes had reached before is not known after a restart.
+    Closed { watermark_ms: Option<i64>, groups: Vec<GroupMark> },
+}
+
+impl OwnRows {
+    pub(crate) fn closed(Levels { query_ms, groups }: Levels) -> Self {
+        Self::Closed { watermark_ms: query_ms, groups }
+    }
+
+    fn is_later(&self) -> bool {
+        *self == Self::Later
+    }
 }
 
 impl Plan {
@@ -90,7 +121,10 @@ impl Plan {
 
     /// The watermarks that evict.
     pub(crate) fn levels(&self) -> Levels {
-        Levels::new(self.watermark_ms, &self.groups)
+        match &self.own_rows {
+            OwnRows::Closed { watermark_ms, groups } => Levels::new(*watermark_ms, groups),
+            OwnRows::Later | OwnRows::Close => Levels::new(self.watermark_ms, &self.groups),
+        }
     }
 
     /// The watermarks that drop late rows.

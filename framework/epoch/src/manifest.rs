@@ -22,6 +22,9 @@ pub(crate) struct NodeEntry {
     pub(crate) avg_ms: i64,
     /// Its value after the epoch; nothing if it has seen no data in this run.
     pub(crate) value_ms: Option<i64>,
+    /// It is idle: it holds no watermark back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) idle: bool,
 }
 
 /// A piece of state N.
@@ -151,6 +154,11 @@ impl Manifest {
         Levels::new(self.next_watermark_ms, &self.next_groups)
     }
 
+    /// The watermark nodes that are idle after the epoch.
+    pub(crate) fn idle(&self) -> Vec<Arc<str>> {
+        self.nodes.iter().filter(|it| it.idle).map(|it| it.id.clone()).collect()
+    }
+
     /// What the epoch found, as far as it is written down.
     pub(crate) fn numbers(&self) -> EpochNumbers {
         let times = |it: &NodeEntry| EventTimes {
@@ -163,6 +171,7 @@ impl Manifest {
             event_times: self.nodes.iter().map(times).collect(),
             operators: Vec::new(),
             source_rows: self.counts.source_rows.clone(),
+            closed_by: None,
         }
     }
 
@@ -177,7 +186,7 @@ impl Manifest {
         let nodes = next.nodes().enumerate().map(|(at, (node, value_ms))| {
             let EventTimes { count, min_ms, max_ms, sum_ms } = numbers.event_times.get(at).copied().unwrap_or_default();
             let avg_ms = i64::try_from(sum_ms / i128::from(count.max(1))).unwrap_or(max_ms);
-            NodeEntry { id: node.id.clone(), count, min_ms, max_ms, avg_ms, value_ms }
+            NodeEntry { id: node.id.clone(), count, min_ms, max_ms, avg_ms, value_ms, idle: next.is_idle(at) }
         });
         let Levels { query_ms, groups } = next.levels();
         Self {

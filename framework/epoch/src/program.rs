@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
 
 use crate::sink_task::Outputs;
-use crate::watermark::Watermarks;
+use crate::watermark::{Watermark, Watermarks};
 
 /// A watermark of the query: one event-time column and how late it may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub struct WatermarkNode {
     pub id: Arc<str>,
     /// How far the watermark stays behind the largest event time, milliseconds.
     pub delay_ms: i64,
+    /// After this time of the epoch's clock without new rows, milliseconds, it holds no other one back (`idle.timeout`).
+    /// Nothing: it always does.
+    pub idle_ms: Option<i64>,
 }
 
 /// Event times that one watermark node saw in an epoch, milliseconds since 1970.
@@ -83,6 +86,22 @@ pub struct StaticVersion {
     pub version: String,
 }
 
+/// The watermarks that the rows of an epoch lead to (`emit.on.watermark: same-epoch`).
+#[derive(Clone, Debug)]
+pub struct Closing {
+    pub(crate) before: Watermark,
+    pub(crate) time_ms: i64,
+}
+
+impl Closing {
+    /// The watermarks after these event times, by node in the order of [`Program::watermarks`]. Who evicts with them says so by
+    /// [`EpochNumbers::closed_by`].
+    pub fn after(&self, seen: &[EventTimes]) -> Watermarks {
+        let after = self.before.after(seen, self.time_ms);
+        after.watermarks(&after.levels())
+    }
+}
+
 /// All that an epoch depends on, beside the state before it.
 pub struct EpochInput {
     /// Its number, attempt and times. `watermark_ms` is the query's; what closes is said by `evict`.
@@ -91,6 +110,11 @@ pub struct EpochInput {
     pub late: Watermarks,
     /// Groups at or before this are closed: the watermarks of the epoch.
     pub evict: Watermarks,
+    /// If groups that the epoch's own rows close are closed in it: what to ask once the sources' rows are read.
+    pub closing: Option<Closing>,
+    /// Rows whose event time is after this are too far ahead of the clock, milliseconds since 1970: they move no watermark and
+    /// are late. Nothing: none is.
+    pub ceiling_ms: Option<i64>,
     /// One for each source of the query, in the order in which they were given.
     pub sources: Vec<SourceInput>,
     /// What to read static sources at; one that is missing here was added since the epoch was logged.
@@ -133,6 +157,8 @@ pub struct EpochNumbers {
     pub operators: Vec<OperatorNumbers>,
     /// Rows read, by source, in the order of the sources.
     pub source_rows: Vec<u64>,
+    /// The event times by whose watermarks the epoch evicted, if by those of its own rows ([`Closing`]).
+    pub closed_by: Option<Vec<EventTimes>>,
 }
 
 /// What one operator changed in an epoch. Applied in this order: `evict_through`, `tombstones`, `puts`.

@@ -194,6 +194,7 @@ impl Facts<'_> {
         let rates = Rates { since_ms: since, took_ms: duration };
         let num_input_rows = self.numbers.source_rows.iter().sum();
         let event_times = self.numbers.event_times.iter().copied().find(|it| it.count > 0).unwrap_or_default();
+        let used = self.plan.levels();
         let mut duration_ms = self.timings.in_ms();
         duration_ms.insert("triggerExecution", whole_ms(self.took));
         let mut sinks = self.sink_progress();
@@ -214,15 +215,15 @@ impl Facts<'_> {
             num_input_rows,
             input_rows_per_second: rates.input(num_input_rows),
             processed_rows_per_second: rates.processed(num_input_rows),
-            event_time: event_time(&event_times, self.plan.watermark_ms),
-            watermark_groups: self.plan.groups.iter().map(GroupProgress::from).collect(),
+            event_time: event_time(&event_times, used.query_ms),
+            watermark_groups: used.groups.iter().map(GroupProgress::from).collect(),
             state_operators: self.operators(&duration_ms),
             duration_ms,
             sources: self.source_progress(&rates),
             sink,
             sinks,
             observed_metrics: BTreeMap::new(),
-            watermark_ms: self.plan.watermark_ms,
+            watermark_ms: used.query_ms,
             next_watermark_ms: self.next.query_ms,
             event_times,
             fsyncs: self.fsyncs,

@@ -33,6 +33,7 @@ use crate::fault::Faults;
 use crate::handle::{QueryHandle, QueryListener};
 use crate::log::branch::Delivered;
 use crate::log::{Commit, Plan, Record};
+use crate::pace::Pace;
 use crate::program::{EpochNumbers, Program};
 use crate::progress::{QueryProgress, Timings};
 use crate::retry::Retry;
@@ -70,6 +71,7 @@ pub struct Query {
     retry: Retry,
     life: Life,
     turns: Turns,
+    pace: Option<Pace>,
     /// Available-now: the ends are fixed.
     frozen: bool,
     /// The outcome of the last decided epoch.
@@ -134,6 +136,9 @@ impl Query {
         let synced = self.checkpoint.store.synced();
         let ran = self.attempts(&plan, &mut timings).await?;
         let decided = self.finish_attempt(ran, &mut timings).await?;
+        if let Some(pace) = &mut self.pace {
+            pace.learn(&decided.numbers.source_rows, self.clock.monotonic().saturating_sub(began));
+        }
         self.after_epoch(&decided).await?;
         Ok(self.tell(&decided, now_ms, began, &timings, synced))
     }

@@ -171,12 +171,13 @@ impl Sources {
         Ok(())
     }
 
-    /// The ranges of the next epoch.
-    pub(crate) async fn plan(&mut self, limited: bool) -> Result<Vec<SourceRange>> {
+    /// The ranges of the next epoch; if limited, of at most so many rows of each source.
+    pub(crate) async fn plan(&mut self, limited: bool, most: Option<u64>) -> Result<Vec<SourceRange>> {
         let mut ranges = Vec::with_capacity(self.tasks.len());
         for task in &mut self.tasks {
             let start = task.position()?.clone();
-            let limit = if limited { task.limit } else { ReadLimit::NONE };
+            let max_rows = task.limit.max_rows.into_iter().chain(most).min();
+            let limit = if limited { ReadLimit { max_rows, ..task.limit } } else { ReadLimit::NONE };
             let planned = task.source.plan(&start, &limit).await.map_err(|e| e.within(about(&task.name)))?;
             if planned.schema.is_some() {
                 let text = "its schema has changed since the query started; start the query again";

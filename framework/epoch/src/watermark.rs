@@ -7,12 +7,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Error, Result};
 
-use crate::program::{EventTimes, WatermarkNode};
+use crate::program::{Closing, EventTimes, WatermarkNode};
 
 mod groups;
+mod idle;
 
 pub(crate) use groups::{Feeds, Levels};
 pub use groups::{GroupMark, Watermarks};
+use idle::Rest;
 
 /// The end of time: the last millisecond that SQL's TIMESTAMP text can show.
 pub(crate) const END_OF_TIME_MS: i64 = 253_402_300_799_999;
@@ -55,22 +57,26 @@ pub(crate) struct Watermark {
     feeds: Arc<Feeds>,
     /// By node; nothing until it has seen data in this run, since a restart keeps the values below only.
     values: Vec<Option<i64>>,
+    /// By node.
+    rests: Vec<Rest>,
     query_ms: i64,
     /// By group.
     groups_ms: Vec<i64>,
 }
 
 impl Watermark {
-    /// The watermarks of a query that begins.
-    pub(crate) fn new(policy: WatermarkPolicy, feeds: Feeds) -> Self {
+    /// The watermarks of a query that begins, in a run that begins now.
+    pub(crate) fn new(policy: WatermarkPolicy, feeds: Feeds, now_ms: i64) -> Self {
         let (values, groups_ms) = (vec![None; feeds.nodes.len()], vec![0; feeds.groups.len()]);
-        Self { policy, feeds: Arc::new(feeds), values, query_ms: 0, groups_ms }
+        let rests = vec![Rest::since(now_ms); feeds.nodes.len()];
+        Self { policy, feeds: Arc::new(feeds), values, rests, query_ms: 0, groups_ms }
     }
 
-    /// The watermarks of a run that goes on at the highest of these levels; what each node had reached is not known any
-    /// more.
-    pub(crate) fn at(&self, policy: WatermarkPolicy, levels: &[Levels]) -> Self {
+    /// The watermarks of a run that goes on at the highest of these levels, with these nodes idle; what each node had
+    /// reached is not known any more.
+    pub(crate) fn at(&self, policy: WatermarkPolicy, levels: &[Levels], idle: &[Arc<str>]) -> Self {
         let mut next = Self { policy, values: vec![None; self.values.len()], ..self.clone() };
+        next.set_idle(idle);
         let highest = |of: &dyn Fn(&Levels) -> Option<i64>| levels.iter().filter_map(of).max().unwrap_or(0);
         next.query_ms = highest(&|it| self.feeds.query_ms(it));
         next.groups_ms = self.feeds.groups.iter().map(|group| highest(&|it| it.of(group))).collect();
@@ -109,8 +115,9 @@ impl Watermark {
         self.feeds.nodes.iter().zip(self.values.iter().copied())
     }
 
-    /// The watermarks after an epoch that saw these event times, by node. `self` stays as it is: the epoch may yet fail.
-    pub(crate) fn after(&self, seen: &[EventTimes]) -> Self {
+    /// The watermarks after an epoch of this time that saw these event times, by node. `self` stays as it is: the epoch
+    /// may yet fail.
+    pub(crate) fn after(&self, seen: &[EventTimes], time_ms: i64) -> Self {
         let mut next = self.clone();
         for ((value, node), times) in next.values.iter_mut().zip(&self.feeds.nodes).zip(seen) {
             if times.count > 0 {
@@ -118,12 +125,26 @@ impl Watermark {
                 *value = Some(value.map_or(reached, |old| old.max(reached)));
             }
         }
-        next.query_ms = next.query_ms.max(next.chosen(0..next.values.len()));
-        for (at, group) in self.feeds.groups.iter().enumerate() {
-            let reached = next.chosen(group.members.iter().copied());
-            next.groups_ms.iter_mut().skip(at).take(1).for_each(|it| *it = reached.max(*it));
+        for (rest, _) in next.rests.iter_mut().zip(seen).filter(|it| it.1.count > 0) {
+            rest.end(time_ms);
         }
+        next.look_for_idle(time_ms);
+        next.rise();
         next
+    }
+
+    /// What tells the watermarks that rows of an epoch of this time lead to.
+    pub(crate) fn closing(&self, time_ms: i64) -> Closing {
+        Closing { before: self.clone(), time_ms }
+    }
+
+    /// Takes the query's watermark, and those of groups, to where the nodes' values are.
+    fn rise(&mut self) {
+        self.query_ms = self.query_ms.max(self.chosen(0..self.values.len()));
+        let reached: Vec<i64> = self.feeds.groups.iter().map(|it| self.chosen(it.members.iter().copied())).collect();
+        for (ms, reached) in self.groups_ms.iter_mut().zip(reached) {
+            *ms = reached.max(*ms);
+        }
     }
 
     /// Takes over values from elsewhere; a watermark only rises.
@@ -149,12 +170,14 @@ impl Watermark {
         to.query_ms > from.query_ms || self.feeds.groups.iter().any(|it| to.of(it) > from.of(it))
     }
 
-    /// A node that has seen nothing stands at 1970.
-    fn chosen(&self, members: impl Iterator<Item = usize>) -> i64 {
-        let values = members.map(|it| self.values.get(it).copied().flatten().unwrap_or(0));
+    /// A node that has seen nothing stands at 1970. One that is idle holds no other one back; where all are, none does.
+    fn chosen(&self, members: impl Iterator<Item = usize> + Clone) -> i64 {
+        let value = |it: usize| self.values.get(it).copied().flatten().unwrap_or(0);
+        let slowest = members.clone().filter(|it| !self.is_idle(*it)).map(value).min();
+        let fastest = members.map(value).max();
         let chosen = match self.policy {
-            WatermarkPolicy::Min => values.min(),
-            WatermarkPolicy::Max => values.max(),
+            WatermarkPolicy::Min => slowest.or(fastest),
+            WatermarkPolicy::Max => fastest,
         };
         chosen.unwrap_or(0)
     }

@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 28] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -26,9 +26,12 @@ const KNOWN: [&str; 25] = [
     "trigger",
     "on.end",
     "watermark.policy",
+    "watermark.max.ahead",
+    "emit.on.watermark",
     "no.data.epochs",
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
+    "target.latency",
     "min.epochs.to.retain",
     "stage.outputs",
     "shutdown.timeout",
@@ -49,7 +52,7 @@ const STORAGE: &str = "storage.";
 const LEAST_LEASE: Duration = Duration::from_secs(1);
 
 /// Known to the documentation, not there yet.
-const LATER: [&str; 3] = ["target.latency", "watermark.max.ahead", "session.time.zone"];
+const LATER: [&str; 1] = ["session.time.zone"];
 
 /// What stands at the top level.
 pub(super) struct TopLevel {
@@ -146,9 +149,17 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     let policy =
         section.parsed("watermark.policy", findings, |text| text.parse::<WatermarkPolicy>().map_err(|e| e.to_string()));
     set(&mut options.watermark_policy, policy);
+    let same_epoch = section.parsed("emit.on.watermark", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "next-epoch" => Ok(false),
+        "same-epoch" => Ok(true),
+        other => Err(format!("found '{other}', expected next-epoch or same-epoch")),
+    });
+    set(&mut options.emit_in_same_epoch, same_epoch);
+    options.max_ahead = section.value::<Duration>("watermark.max.ahead", findings);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);
     options.max_bytes_per_epoch = section.value::<NonZeroU64>("max.bytes.per.epoch", findings).map(NonZeroU64::get);
+    options.target_latency = section.parsed("target.latency", findings, target_latency);
     let retain = section.value::<NonZeroU64>("min.epochs.to.retain", findings).map(NonZeroU64::get);
     set(&mut options.min_epochs_to_retain, retain);
     options.checkpoint_interval = section.value::<Duration>("checkpoint.interval", findings);
@@ -201,6 +212,14 @@ fn storage(section: &mut Section) -> Vec<Entry> {
 fn store_options(storage: &[Entry]) -> StoreOptions {
     let known = storage.iter().filter(|it| !it.open);
     known.map(|it| (it.key.get(STORAGE.len()..).unwrap_or_default().to_owned(), it.value.clone())).collect()
+}
+
+/// How long an epoch is to take: it takes some time.
+fn target_latency(text: &str) -> Result<Duration, String> {
+    match Duration::parse_value(text)? {
+        it if it.is_zero() => Err(format!("found '{text}', expected more than 0")),
+        it => Ok(it),
+    }
 }
 
 /// A lease that a slow reply can't outlast.

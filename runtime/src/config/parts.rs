@@ -1,6 +1,7 @@
 //! Sources, views and sinks: their own keys, and those that go to their connectors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidegate_api::config::{ConfigKey, ConfigValue, nearest, normalised};
 use tidegate_api::{OutputMode, Registry, Settings};
@@ -13,10 +14,24 @@ use super::flat;
 use super::options::{Support, output_mode};
 use super::sections::{Entry, Findings, Section};
 
-const SOURCE_KEYS: [&str; 7] =
-    ["connector.class", "value.format", "value.mode", "schema", "static", "watermark.column", "watermark.delay"];
-const VIEW_KEYS: [&str; 5] =
-    ["sql", "watermark.column", "watermark.delay", "deduplicate", "deduplicate.within.watermark"];
+const SOURCE_KEYS: [&str; 8] = [
+    "connector.class",
+    "value.format",
+    "value.mode",
+    "schema",
+    "static",
+    "watermark.column",
+    "watermark.delay",
+    "watermark.idle.timeout",
+];
+const VIEW_KEYS: [&str; 6] = [
+    "sql",
+    "watermark.column",
+    "watermark.delay",
+    "watermark.idle.timeout",
+    "deduplicate",
+    "deduplicate.within.watermark",
+];
 const SINK_KEYS: [&str; 6] = ["connector.class", "output.mode", "sql", "from", "best.effort", "exactly.once.support"];
 
 /// Reads a source; nothing if it can't be planned.
@@ -114,16 +129,32 @@ pub(super) fn without_key(message: &str) -> String {
 }
 
 fn watermark(section: &mut Section, findings: &mut Findings) -> Option<WatermarkSpec> {
+    let idle_timeout = section.parsed("watermark.idle.timeout", findings, idle_timeout);
     let (column, delay) = (section.take("watermark.column", findings), section.take("watermark.delay", findings));
     match (column, delay) {
-        (None, None) => None,
-        (Some(column), Some(delay)) => Some(WatermarkSpec { column: column.value, delay: delay.value }),
+        (None, None) => {
+            if idle_timeout.is_some() {
+                let key = format!("{}watermark.idle.timeout", section.prefix);
+                let written = findings.written.get(&key).cloned().unwrap_or(key);
+                findings.add(written, "found no 'watermark.column' beside it, expected the watermark that it is of");
+            }
+            None
+        }
+        (Some(column), Some(delay)) => Some(WatermarkSpec { column: column.value, delay: delay.value, idle_timeout }),
         (column, delay) => {
             let (found, missing) = if column.is_some() { ("column", "delay") } else { ("delay", "column") };
             let written = column.or(delay).map(|it| it.written).unwrap_or_default();
             findings.add(written, format!("found the watermark's '{found}' without '{missing}', expected both"));
             None
         }
+    }
+}
+
+/// At 0 a source would be idle in each epoch that another one has rows in.
+fn idle_timeout(text: &str) -> Result<Duration, String> {
+    match Duration::parse_value(text)? {
+        it if it.is_zero() => Err(format!("found '{text}', expected more than 0")),
+        it => Ok(it),
     }
 }
 

@@ -184,7 +184,7 @@ impl Rig {
     }
 
     async fn start(&mut self) -> Result<(), String> {
-        let started = patiently(self.started()).await?;
+        let started = patiently(Box::pin(self.started())).await?;
         match started {
             Ok(query) => {
                 self.life = Life::Running(query);

@@ -1,11 +1,13 @@
-//! `WatermarkExec`: passes rows through and notes their event times.
+//! `WatermarkExec`: passes rows through and notes their event times; keeps those that are too far ahead of the clock from
+//! operators that drop late rows.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, RecordBatch, TimestampMicrosecondArray};
+use arrow_array::{Array, BooleanArray, RecordBatch, TimestampMicrosecondArray};
+use arrow_select::filter::filter_record_batch;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -22,24 +24,63 @@ use super::RunInput;
 /// Passes its input through and adds the event times of one column to [`super::TimesSeen`].
 #[derive(Debug)]
 pub(crate) struct WatermarkExec {
-    node: Arc<str>,
-    column: usize,
+    column: EventColumn,
     input: Arc<dyn ExecutionPlan>,
 }
 
+/// Where a node's event times are.
+#[derive(Clone, Debug)]
+pub(crate) struct EventColumn {
+    /// The watermark node.
+    pub(crate) node: Arc<str>,
+    /// The column's index.
+    pub(crate) at: usize,
+    /// The node's times are noted elsewhere.
+    pub(crate) observed: bool,
+}
+
 impl WatermarkExec {
-    pub(crate) fn new(node: Arc<str>, column: usize, input: Arc<dyn ExecutionPlan>) -> Self {
-        Self { node, column, input }
+    pub(crate) fn new(column: EventColumn, input: Arc<dyn ExecutionPlan>) -> Self {
+        Self { column, input }
     }
 }
 
-/// Count, extremes and sum of a batch's event times, microseconds cut to milliseconds as Spark does.
-fn times_of(batch: &RecordBatch, column: usize) -> Result<EventTimes> {
-    let times: &TimestampMicrosecondArray = batch
-        .columns()
-        .get(column)
-        .and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>())
-        .ok_or_else(|| DataFusionError::Internal("the event time is no TIMESTAMP".to_owned()))?;
+impl EventColumn {
+    /// Notes a batch's times; the rows that go on.
+    fn pass(&self, batch: RecordBatch, run: &RunInput) -> Result<RecordBatch> {
+        let times = self.times(&batch)?;
+        let ahead = run.times.ceiling_us().map(|ceiling| (ceiling, ahead_of(times, ceiling)));
+        let Some((ceiling, ahead)) = ahead.filter(|it| it.1 > 0) else {
+            if !self.observed {
+                run.times.add(&self.node, times_of(times));
+            }
+            return Ok(batch);
+        };
+        let is_ahead = |time: Option<i64>| time.is_some_and(|it| it > ceiling);
+        if !self.observed {
+            let part = |wanted: bool| times.iter().filter(|it| is_ahead(*it) == wanted).collect();
+            run.times.add(&self.node, times_of(&part(false)));
+            run.times.add_ahead(&self.node, times_of(&part(true)));
+        }
+        let Some(stage) = run.late_of else { return Ok(batch) };
+        run.times.leave_out(stage, ahead);
+        let kept: BooleanArray = times.iter().map(|it| Some(!is_ahead(it))).collect();
+        Ok(filter_record_batch(&batch, &kept)?)
+    }
+
+    fn times<'b>(&self, batch: &'b RecordBatch) -> Result<&'b TimestampMicrosecondArray> {
+        let column = batch.columns().get(self.at).and_then(|it| it.as_primitive_opt::<TimestampMicrosecondType>());
+        column.ok_or_else(|| DataFusionError::Internal("the event time is no TIMESTAMP".to_owned()))
+    }
+}
+
+/// How many times are after the ceiling.
+fn ahead_of(times: &TimestampMicrosecondArray, ceiling_us: i64) -> u64 {
+    times.iter().flatten().filter(|it| *it > ceiling_us).count() as u64
+}
+
+/// Count, extremes and sum of event times, microseconds cut to milliseconds as Spark does.
+fn times_of(times: &TimestampMicrosecondArray) -> EventTimes {
     let mut seen = EventTimes::default();
     let mut add = |us: i64| {
         let ms = us.div_euclid(1000);
@@ -51,12 +92,13 @@ fn times_of(batch: &RecordBatch, column: usize) -> Result<EventTimes> {
     } else {
         times.iter().flatten().for_each(&mut add);
     }
-    Ok(seen)
+    seen
 }
 
 impl DisplayAs for WatermarkExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WatermarkExec: {}", self.node)
+        let apart = if self.column.observed { ", observed apart" } else { "" };
+        write!(f, "WatermarkExec: {}{apart}", self.column.node)
     }
 }
 
@@ -90,7 +132,7 @@ impl ExecutionPlan for WatermarkExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| DataFusionError::Internal("a watermark without input".to_owned()))?;
-        Ok(Arc::new(Self::new(self.node.clone(), self.column, input)))
+        Ok(Arc::new(Self::new(self.column.clone(), input)))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -100,12 +142,8 @@ impl ExecutionPlan for WatermarkExec {
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let run = context.session_config().get_extension::<RunInput>();
         let run = run.ok_or_else(|| DataFusionError::Internal("a watermark ran without input".to_owned()))?;
-        let (node, column) = (self.node.clone(), self.column);
-        let stream = self.input.execute(partition, context)?.map(move |batch| {
-            let batch = batch?;
-            run.times.add(&node, times_of(&batch, column)?);
-            Ok(batch)
-        });
+        let column = self.column.clone();
+        let stream = self.input.execute(partition, context)?.map(move |batch| column.pass(batch?, &run));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), stream)))
     }
 }

@@ -259,6 +259,10 @@ impl Operator for Aggregate {
         Some(self.physical.merge.clone())
     }
 
+    fn drops_late(&self, _: usize) -> bool {
+        self.pane.is_some()
+    }
+
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool {
         !self.spec.complete && next_us > used_us
     }

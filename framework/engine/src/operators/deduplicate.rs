@@ -154,6 +154,10 @@ impl Operator for Deduplicate {
         std::slice::from_mut(&mut self.state)
     }
 
+    fn drops_late(&self, _: usize) -> bool {
+        self.spec.timed
+    }
+
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool {
         next_us > used_us
     }

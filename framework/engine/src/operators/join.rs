@@ -164,6 +164,10 @@ impl Operator for StreamJoin {
         Ok((Emitted::from([(Emission::Rows, emitted)]), numbers))
     }
 
+    fn drops_late(&self, port: usize) -> bool {
+        self.spec.sides.get(port).is_some_and(|it| it.late.is_some())
+    }
+
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool {
         next_us > used_us && self.spec.sides.iter().any(|it| it.evicts != Eviction::Never)
     }

@@ -91,6 +91,10 @@ impl Operator for Limit {
         Some(self.shrink.clone())
     }
 
+    fn drops_late(&self, _: usize) -> bool {
+        false
+    }
+
     fn wants_epoch(&self, _: Option<i64>, _: Option<i64>) -> bool {
         false
     }

@@ -289,6 +289,10 @@ impl Operator for Sessions {
         std::slice::from_mut(&mut self.state)
     }
 
+    fn drops_late(&self, _: usize) -> bool {
+        self.spec.timed
+    }
+
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool {
         !self.spec.complete && next_us > used_us
     }

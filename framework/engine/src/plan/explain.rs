@@ -36,7 +36,20 @@ impl QueryPlan {
             )?;
         }
         for node in &self.watermarks {
-            writeln!(text, "watermark on {}: {:?} behind the largest event time", node.id, delay_of(node.delay_ms))?;
+            write!(text, "watermark on {}: {:?} behind the largest event time", node.id, duration_of(node.delay_ms))?;
+            match node.idle_ms {
+                Some(ms) => writeln!(text, ", holds no other one back after {:?} without rows", duration_of(ms))?,
+                None => writeln!(text)?,
+            }
+        }
+        if let Some(ahead) = self.spec.options.max_ahead.filter(|_| !self.watermarks.is_empty()) {
+            writeln!(text, "rows more than {ahead:?} ahead of the clock move no watermark and are late")?;
+        }
+        if self.spec.options.emit_in_same_epoch && !self.watermarks.is_empty() {
+            writeln!(text, "what an epoch's own rows close is emitted in it")?;
+        }
+        if let Some(target) = self.spec.options.target_latency {
+            writeln!(text, "as many rows in an epoch as it can do in about {target:?}")?;
         }
         self.write_stages(text)?;
         for (at, sink) in self.sinks.iter().enumerate() {
@@ -128,7 +141,7 @@ impl QueryPlan {
     }
 }
 
-fn delay_of(ms: i64) -> std::time::Duration {
+fn duration_of(ms: i64) -> std::time::Duration {
     std::time::Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 

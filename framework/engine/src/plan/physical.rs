@@ -15,7 +15,7 @@ use tidegate_sql::{SourceTable, TableKind, WatermarkNode};
 
 use super::stage_leaf::StageLeaf;
 use crate::error::from_datafusion;
-use crate::exec::watermark::WatermarkExec;
+use crate::exec::watermark::{EventColumn, WatermarkExec};
 use crate::exec::{LeafExec, LeafId};
 
 /// Makes physical pieces; knows the sources by name.
@@ -61,11 +61,9 @@ impl ExtensionPlanner for Leaves {
         let [input] = physical_inputs else {
             return Err(DataFusionError::Internal("a watermark has one input".to_owned()));
         };
-        if self.observed.contains(&node.id) {
-            return Ok(Some(input.clone()));
-        }
-        let column = input.schema().index_of(&node.column.name)?;
-        Ok(Some(Arc::new(WatermarkExec::new(node.id.clone(), column, input.clone()))))
+        let at = input.schema().index_of(&node.column.name)?;
+        let column = EventColumn { node: node.id.clone(), at, observed: self.observed.contains(&node.id) };
+        Ok(Some(Arc::new(WatermarkExec::new(column, input.clone()))))
     }
 
     async fn plan_table_scan(

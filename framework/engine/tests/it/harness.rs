@@ -26,7 +26,11 @@ pub(crate) fn random_cases(cases: u32) -> TestRunner {
 }
 
 pub(crate) fn source(name: &str, schema: &str, watermark: Option<(&str, &str)>) -> SourceSpec {
-    let watermark = watermark.map(|(column, delay)| WatermarkSpec { column: column.into(), delay: delay.into() });
+    let watermark = watermark.map(|(column, delay)| WatermarkSpec {
+        column: column.into(),
+        delay: delay.into(),
+        idle_timeout: None,
+    });
     SourceSpec {
         name: name.into(),
         connector: "memory".into(),

@@ -4,7 +4,7 @@ use tidegate_api::{Error, OffsetJson, Ownership as _, Result};
 
 use super::Checkpoint;
 use crate::log::branch::{Branch, Mode};
-use crate::log::{Plan, SourceRange};
+use crate::log::{OwnRows, Plan, SourceRange};
 use crate::watermark::WatermarkPolicy;
 
 /// Where a query begins that another program has run so far.
@@ -75,13 +75,16 @@ impl Checkpoint {
             late_watermark_ms: point.watermark_ms,
             groups: Vec::new(),
             late_groups: Vec::new(),
+            ceiling_ms: None,
             watermark_policy: point.watermark_policy,
+            idle: Vec::new(),
             seed: 0,
             zone: String::new(),
             digest: String::new(),
             statics: Vec::new(),
             removed: Vec::new(),
             suppress: false,
+            own_rows: OwnRows::Later,
         };
         Ok(Branch {
             next: point.next,

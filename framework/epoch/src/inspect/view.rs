@@ -155,7 +155,7 @@ async fn newest_view(store: &Arc<Store>, contents: &Contents, record: &Record) -
         attempt: record.attempt,
         decided: snapshot || SparkLogs::new(store.clone()).is_committed(epoch).await?,
         time_ms: record.plan.time_ms,
-        watermark_ms: record.plan.watermark_ms,
+        watermark_ms: record.plan.levels().query_ms,
         next_watermark_ms: record.manifest.next_watermark_ms,
         next_watermark_groups: record.manifest.next_groups.clone(),
     })

@@ -4,7 +4,7 @@ use tidegate_api::{AttemptId, Epoch, ErrorKind, Result};
 
 use super::{Lap, Query};
 use crate::fault::Point;
-use crate::log::{Plan, Record, wal};
+use crate::log::{OwnRows, Plan, Record, wal};
 use crate::manifest::Manifest;
 use crate::program::{EpochInput, EpochNumbers};
 use crate::progress::Timings;
@@ -56,6 +56,8 @@ impl Query {
             epoch: epoch.clone(),
             late: self.watermark.watermarks(&plan.late_levels()),
             evict: self.watermark.watermarks(&plan.levels()),
+            closing: (plan.own_rows == OwnRows::Close).then(|| self.watermark.closing(plan.time_ms)),
+            ceiling_ms: plan.ceiling_ms,
             sources,
             statics: plan.statics.clone(),
             seed: plan.seed,
@@ -63,10 +65,10 @@ impl Query {
         };
         let mut outputs = if plan.suppress { self.sinks.no_outputs() } else { self.sinks.outputs(&epoch).await? };
         let numbers = self.program.run(input, &mut outputs).await?;
-        let next = self.watermark.after(&numbers.event_times);
+        let (logged, next) = self.outcome(plan, &numbers);
         let delta = encode_deltas(&self.program.delta()?)?;
         let manifest = Manifest::new(attempt, &numbers, &next, outputs.written(), &delta);
-        let record = Record { attempt, commit: self.commit.clone(), plan: plan.clone(), manifest };
+        let record = Record { attempt, commit: self.commit.clone(), plan: logged, manifest };
         self.faults.hit(Point::Prepare, plan.epoch)?;
         let delivery = self.sinks.prepare(&epoch, outputs).await?;
         timings.add("addBatch", clock.lap());
@@ -86,6 +88,18 @@ impl Query {
                 Err(e)
             }
         }
+    }
+
+    /// What an epoch has come to: its plan, as it is to be logged, and the watermarks after it.
+    fn outcome(&self, plan: &Plan, numbers: &EpochNumbers) -> (Plan, Watermark) {
+        let (mut plan, mut next) = (plan.clone(), self.watermark.after(&numbers.event_times, plan.time_ms));
+        if plan.own_rows == OwnRows::Close {
+            let closed = numbers.closed_by.as_ref().map(|it| self.watermark.after(it, plan.time_ms).levels());
+            plan.own_rows = OwnRows::closed(closed.unwrap_or_else(|| plan.levels()));
+            // A node that was idle by then may have had rows afterwards, from an operator below it.
+            next.raise_to(&plan.levels());
+        }
+        (plan, next)
     }
 
     /// Makes the attempt durable: first what its record only names, then the record.

@@ -30,6 +30,7 @@ impl Query {
         let outcome = record.outcome();
         self.write_commit(&record).await?;
         self.faults.hit(Point::Seal, record.epoch())?;
+        let idle = self.watermark.idle();
         if own {
             self.program.seal();
             self.watermark = next;
@@ -38,8 +39,9 @@ impl Query {
             self.program.discard();
             Chain::read(&self.checkpoint, Some(&outcome)).await?.restore(self.program.as_mut())?;
             let policy = self.watermark.policy();
-            self.watermark = self.watermark.at(policy, &[record.manifest.next_levels()]);
+            self.watermark = self.watermark.at(policy, &[record.manifest.next_levels()], &record.manifest.idle());
         }
+        self.note_idle(&idle);
         self.sources.stand_at_ends(&record.plan);
         self.next = record.epoch() + 1;
         self.delivered = None;

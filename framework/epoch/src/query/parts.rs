@@ -43,10 +43,18 @@ pub struct QuerySettings {
     pub trigger: Trigger,
     /// For a query without a log; an old one keeps its own.
     pub watermark_policy: WatermarkPolicy,
+    /// What an epoch's own rows close is emitted in it (`emit.on.watermark: same-epoch`), and not in the next one.
+    pub emit_in_same_epoch: bool,
+    /// How far event times may be ahead of the epoch's clock (`watermark.max.ahead`); nothing: as far as they like. It acts
+    /// from the next epoch that is planned.
+    pub max_ahead: Option<Duration>,
     /// An epoch without data follows when the watermark closes something.
     pub no_data_epochs: bool,
     /// Epochs that can be gone back to.
     pub min_epochs_to_retain: u64,
+    /// About how long an epoch with rows is to take (`target.latency`): how many rows of each source it may read follows from
+    /// how long the last ones took. Nothing: sources bring what their limits allow.
+    pub target_latency: Option<Duration>,
     /// At least this long from the beginning of an epoch to that of the next (`checkpoint.interval`): on an object store
     /// each costs requests.
     pub least_interval: Duration,
@@ -66,8 +74,11 @@ impl Default for QuerySettings {
         Self {
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
+            emit_in_same_epoch: false,
+            max_ahead: None,
             no_data_epochs: true,
             min_epochs_to_retain: 100,
+            target_latency: None,
             least_interval: Duration::ZERO,
             shutdown_timeout: Duration::from_secs(30),
             flush_on_end: false,

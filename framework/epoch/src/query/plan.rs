@@ -1,11 +1,15 @@
 //! Step 1: what the next epoch reads, when it reads it, and by which watermark.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tidegate_api::{ErrorKind, Result};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Query;
 use crate::fault::Point;
-use crate::log::{Plan, SourceRange};
+use crate::log::{OwnRows, Plan, SourceRange};
+use crate::pace::Pace;
 use crate::program::StaticVersion;
 use crate::progress::Timings;
 use crate::trigger::Trigger;
@@ -32,7 +36,7 @@ impl Query {
         };
         timings.add("latestOffset", self.clock.monotonic().saturating_sub(began));
         // Plans are made once, when the query starts; Spark plans each epoch.
-        timings.add("queryPlanning", std::time::Duration::ZERO);
+        timings.add("queryPlanning", Duration::ZERO);
         Ok(planned)
     }
 
@@ -45,8 +49,12 @@ impl Query {
             self.sources.freeze().await?;
             self.frozen = true;
         }
-        let ranges = self.sources.plan(self.settings.trigger != Trigger::Once).await?;
+        let ranges =
+            self.sources.plan(self.settings.trigger != Trigger::Once, self.pace.as_ref().map(Pace::rows)).await?;
         let has_data = ranges.iter().any(|it| it.start != it.end);
+        if !has_data {
+            self.look_for_idle();
+        }
         if !has_data && !self.watermark_closes() && !self.flushes() {
             return Ok(None);
         }
@@ -66,7 +74,8 @@ impl Query {
         }
         self.watermark.raise_to(&reached);
         let statics = self.program.statics().await?;
-        Ok(Some(Plan { suppress: true, ..self.plan(ranges, statics) }))
+        // What has not been shown must not be closed without output.
+        Ok(Some(Plan { suppress: true, own_rows: OwnRows::Later, ..self.plan(ranges, statics) }))
     }
 
     /// True if an epoch without data is called for. Unlike Spark's this is asked after a restart too: a crash between
@@ -96,11 +105,37 @@ impl Query {
         self.program.wants_epoch_without_data(&at(&last.levels()), &at(next))
     }
 
+    /// The clock of an epoch that is planned now: it only rises.
+    fn epoch_time_ms(&self) -> i64 {
+        let now_ms = self.clock.now_ms();
+        self.last.as_ref().map_or(now_ms, |it| it.time_ms.max(now_ms))
+    }
+
+    /// Time alone may let the watermark rise: a node that holds it back becomes idle.
+    fn look_for_idle(&mut self) {
+        let time_ms = self.epoch_time_ms();
+        if self.watermark.next_idle_ms().is_some_and(|it| it <= time_ms) {
+            let idle = self.watermark.idle();
+            self.watermark = self.watermark.without_rows(time_ms);
+            self.note_idle(&idle);
+        }
+    }
+
+    /// Logs which watermark nodes have become idle since `before`, and which have rows again.
+    pub(super) fn note_idle(&self, before: &[Arc<str>]) {
+        let (query, now) = (self.handle.name(), self.watermark.idle());
+        for watermark in now.iter().filter(|it| !before.contains(it)) {
+            tracing::info!(query, %watermark, "without new rows: it holds no watermark back");
+        }
+        for watermark in before.iter().filter(|it| !now.contains(it)) {
+            tracing::info!(query, %watermark, "new rows have come: it counts again");
+        }
+    }
+
     fn plan(&self, sources: Vec<SourceRange>, statics: Vec<StaticVersion>) -> Plan {
         let number = self.next;
         let last = self.last.as_ref();
-        let now_ms = self.clock.now_ms();
-        let time_ms = last.map_or(now_ms, |it| it.time_ms.max(now_ms));
+        let time_ms = self.epoch_time_ms();
         let clock_us = time_ms.saturating_mul(1000);
         let Levels { query_ms: watermark_ms, groups } = self.watermark.levels();
         // In the first epoch both are the start value.
@@ -114,13 +149,20 @@ impl Query {
             late_watermark_ms: late.query_ms,
             groups,
             late_groups: late.groups,
+            ceiling_ms: self.settings.max_ahead.map(|it| time_ms.saturating_add(whole_ms(it))),
             watermark_policy: self.watermark.policy(),
+            idle: self.watermark.idle(),
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),
             digest: self.digest.clone(),
             statics,
             removed: self.sources.removed.clone(),
             suppress: false,
+            own_rows: if self.settings.emit_in_same_epoch { OwnRows::Close } else { OwnRows::Later },
         }
     }
+}
+
+fn whole_ms(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

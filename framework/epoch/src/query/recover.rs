@@ -1,5 +1,7 @@
 //! The start: what was pending is finished by its log, what was decided is gone on from.
 
+use std::sync::Arc;
+
 use tidegate_api::{AttemptId, Error, Result};
 use tokio::task::JoinSet;
 
@@ -9,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
+use crate::pace::Pace;
 use crate::progress::{QueryProgress, Timings};
 use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
 use crate::retry::Retry;
@@ -36,10 +39,11 @@ impl Query {
         Ok(Self {
             sources,
             sinks,
-            watermark: Watermark::new(settings.watermark_policy, feeds),
+            watermark: Watermark::new(settings.watermark_policy, feeds, clock.now_ms()),
             handle: QueryHandle::new(checkpoint.query_id().clone(), checkpoint.run_id().clone(), name),
             snapshots: Snapshots::new(&checkpoint, settings.min_epochs_to_retain),
             turns: Turns::new(settings.trigger, settings.least_interval),
+            pace: settings.target_latency.map(Pace::new),
             retry: Retry::default(),
             life: Life::New,
             frozen: false,
@@ -176,7 +180,8 @@ impl Query {
         // The record alone is of the epoch when its state came from a snapshot.
         self.checkpoint.spark.complete(std::iter::once(&record)).await?;
         let levels = [record.plan.levels(), record.manifest.next_levels()];
-        self.stand_at(record.plan.watermark_policy, &levels, Some(record.outcome()));
+        self.stand_at(record.plan.watermark_policy, &levels, &record.manifest.idle());
+        self.commit = Some(record.outcome());
         self.sources.stand_at_ends(&record.plan);
         self.note_changes(&record.plan);
         self.next = record.epoch() + 1;
@@ -187,7 +192,8 @@ impl Query {
     /// The newest epoch is pending: it runs by its logged plan. It is the first turn of the trigger, as in Spark; for
     /// `once` the only one.
     async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
-        self.stand_at(record.plan.watermark_policy, &[record.plan.levels()], record.commit.clone());
+        self.stand_at(record.plan.watermark_policy, &[record.plan.levels()], &record.plan.idle);
+        self.commit.clone_from(&record.commit);
         self.note_changes(&record.plan);
         self.next = record.epoch();
         self.sources.removed.clone_from(&record.plan.removed);
@@ -221,10 +227,9 @@ impl Query {
         Ok(progress)
     }
 
-    /// The watermarks go on at the highest of these levels.
-    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, levels: &[Levels], commit: Option<Commit>) {
-        self.watermark = self.watermark.at(policy, levels);
-        self.commit = commit;
+    /// The watermarks go on at the highest of these levels, with these nodes idle.
+    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, levels: &[Levels], idle: &[Arc<str>]) {
+        self.watermark = self.watermark.at(policy, levels, idle);
     }
 
     fn note_changes(&self, logged: &Plan) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidegate_api::Result;
+use tidegate_api::{Clock, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::{Life, Query, Step};
@@ -70,11 +70,15 @@ impl Query {
             match step {
                 Step::Ran(_) => {}
                 Step::Ended => break,
-                Step::Idle => tokio::select! {
-                    () = self.sources.ready() => {}
-                    () = tokio::time::sleep(LOOK_UP) => {}
-                    () = stop.asked() => {}
-                },
+                Step::Idle => {
+                    let idle = until(self.clock.as_ref(), self.watermark.next_idle_ms());
+                    tokio::select! {
+                        () = self.sources.ready() => {}
+                        () = tokio::time::sleep(LOOK_UP) => {}
+                        () = idle => {}
+                        () = stop.asked() => {}
+                    }
+                }
                 Step::Waiting { until_ms } => tokio::select! {
                     () = self.clock.sleep_until(until_ms) => {}
                     () = stop.asked() => {}
@@ -85,5 +89,13 @@ impl Query {
         self.settle().await?;
         self.checkpoint.owner.release().await;
         Ok(())
+    }
+}
+
+/// Returns when the clock has reached a time; never if there is none.
+async fn until(clock: &dyn Clock, at_ms: Option<i64>) {
+    match at_ms {
+        Some(at_ms) => clock.sleep_until(at_ms).await,
+        None => std::future::pending().await,
     }
 }

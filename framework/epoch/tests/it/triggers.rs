@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidegate_api::ReadLimit;
-use tidegate_epoch::{Query, Step, StopSignal, Trigger};
+use tidegate_epoch::{Faults, Query, Step, StopSignal, Trigger};
 
 use crate::world::{World, drain, model};
 
@@ -208,4 +208,27 @@ async fn the_loop_can_be_spawned() {
     let world = world(Trigger::Once);
     let mut query = is_send(world.build(&tidegate_epoch::Faults::default()).await.unwrap());
     is_send(query.run(&StopSignal::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_epoch_reads_what_it_can_do_in_the_time() {
+    let mut world = world(Trigger::Default);
+    world.settings.target_latency = Some(Duration::from_secs(1));
+    world.feed().be_slow(&world.clock, 1);
+    world.feed().add(&[1; 30_000]);
+    let faults = Faults::default();
+    let mut query = world.start_with(&faults).await.unwrap();
+    for (epoch, rows) in [10_000, 2_500, 1_000, 1_000].into_iter().enumerate() {
+        assert_eq!(step(&mut query).await, format!("ran {epoch} rows {rows}"));
+    }
+    faults.arm("commit.before=crash").unwrap();
+    query.step().await.unwrap_err();
+    drop(query);
+    let mut query = world.build(&Faults::default()).await.unwrap();
+    let pending = query.start().await.unwrap().expect("an epoch was pending");
+    assert_eq!(pending.num_input_rows, 1_000, "by its record");
+    drop(query);
+    world.limit = ReadLimit { max_rows: Some(300), ..ReadLimit::NONE };
+    let mut query = world.start().await.unwrap();
+    assert_eq!(step(&mut query).await, "ran 5 rows 300", "another limit still holds");
 }

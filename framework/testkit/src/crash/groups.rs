@@ -55,7 +55,7 @@ fn operator(sink: usize) -> String {
 #[async_trait]
 impl Program for GroupsProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        NODES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS }).collect()
+        NODES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS, idle_ms: None }).collect()
     }
 
     fn watermark_groups(&self) -> Vec<BTreeSet<Arc<str>>> {
@@ -86,7 +86,7 @@ impl Program for GroupsProgram {
             }
         }
         let source_rows = event_times.iter().map(|it| it.count).collect();
-        Ok(EpochNumbers { source_rows, event_times, operators: Vec::new() })
+        Ok(EpochNumbers { source_rows, event_times, ..EpochNumbers::default() })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {

@@ -83,7 +83,7 @@ impl JoinProgram {
 #[async_trait]
 impl Program for JoinProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        SIDES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS }).collect()
+        SIDES.iter().map(|it| WatermarkNode { id: (*it).into(), delay_ms: DELAY_MS, idle_ms: None }).collect()
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
@@ -102,7 +102,7 @@ impl Program for JoinProgram {
             outputs.write(sink, output(&rows, sink)?).await?;
         }
         let source_rows = event_times.iter().map(|it| it.count).collect();
-        Ok(EpochNumbers { source_rows, event_times, operators: Vec::new() })
+        Ok(EpochNumbers { source_rows, event_times, ..EpochNumbers::default() })
     }
 
     fn delta(&self) -> Result<Vec<OperatorDelta>> {

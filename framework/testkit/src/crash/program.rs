@@ -147,7 +147,7 @@ pub(super) fn lines(state: &KeyedState) -> Vec<String> {
 #[async_trait]
 impl Program for CountProgram {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        vec![WatermarkNode { id: "input".into(), delay_ms: DELAY_MS }]
+        vec![WatermarkNode { id: "input".into(), delay_ms: DELAY_MS, idle_ms: None }]
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
@@ -184,6 +184,7 @@ impl Program for CountProgram {
             source_rows: vec![seen.times.count],
             event_times: vec![seen.times],
             operators: operators.into_iter().collect(),
+            closed_by: None,
         })
     }
 

@@ -6,7 +6,7 @@ use super::*;
 fn nested_and_dotted_are_one_form() {
     let nested = right(
         "
-sources: { s: { connector: { class: stream }, topics: t, watermark: { column: ts, delay: 1 minute } } }
+sources: { s: { connector: { class: stream }, topics: t, watermark: { column: ts, delay: 1 minute, idle: { timeout: 1 hour } } } }
 sinks: { out: { connector.class: out, path: x, sql: SELECT 1, output: { mode: update } } }
 ",
     );
@@ -16,6 +16,7 @@ sources.s.connector.class: stream
 sources.s.topics: t
 sources.s.watermark.column: ts
 sources.s.watermark.delay: 1 minute
+sources.s.watermark.idle.timeout: 1 hour
 sinks.out.connector.class: out
 sinks.out.path: x
 sinks.out.sql: SELECT 1

@@ -81,7 +81,8 @@ fn formats_and_options_that_will_come_are_refused_by_name() {
         &["views.v.deduplicate", "found 'a,'", "names of columns"],
     );
     one_problem(&small_with("transforms.t.type: X"), &["'transforms' are not supported yet"]);
-    one_problem(&small_with("target.latency: 1s"), &["target.latency", "not supported yet"]);
+    one_problem(&small_with("session.time.zone: CET"), &["session.time.zone", "not supported yet"]);
+    one_problem(&small_with("target.latency: 0s"), &["target.latency", "'0s'", "more than 0"]);
 }
 
 #[test]
@@ -129,4 +130,14 @@ fn a_schema_that_can_t_be_read_keeps_the_query_from_being_planned() {
     assert!(loaded.pipeline.is_none());
     assert_eq!(loaded.problems.len(), 1);
     assert_eq!(loaded.problems[0].key, "sources.s.schema");
+}
+
+#[test]
+fn an_idle_timeout_is_of_a_watermark_and_more_than_nothing() {
+    let watermark = "sources.s.watermark: { column: ts, delay: 1 minute, idle.timeout: 0 seconds }";
+    one_problem(&small_with(watermark), &["sources.s.watermark.idle.timeout", "0 seconds", "more than 0"]);
+    one_problem(
+        &small_with("sources.s.watermark.idleTimeout: 1 minute"),
+        &["sources.s.watermark.idleTimeout", "watermark.column"],
+    );
 }

@@ -28,6 +28,9 @@ trigger: 10 seconds
 on.end: flush
 watermark.policy: max
 no.data.epochs: false
+watermark.max.ahead: 1 hour
+target.latency: 500 ms
+emit.on.watermark: same-epoch
 max.rows.per.epoch: 10
 max.bytes.per.epoch: 20
 min.epochs.to.retain: 3
@@ -47,6 +50,9 @@ sources.s.static: true",
     assert_eq!(options.trigger, Trigger::Interval(Duration::from_secs(10)));
     assert!(options.flush_on_end);
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
+    assert!(options.emit_in_same_epoch);
+    assert_eq!(options.target_latency, Some(Duration::from_millis(500)));
+    assert_eq!(options.max_ahead, Some(Duration::from_secs(3600)));
     assert!(!options.no_data_epochs && !options.stage_outputs);
     assert_eq!((options.max_rows_per_epoch, options.max_bytes_per_epoch), (Some(10), Some(20)));
     assert_eq!((options.min_epochs_to_retain, options.tasks_max), (3, 2));

@@ -20,13 +20,16 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         late_watermark_ms: Some(0),
         groups: Vec::new(),
         late_groups: Vec::new(),
+        ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Max,
+        idle: Vec::new(),
         seed: 1,
         zone: "UTC".to_owned(),
         digest: String::new(),
         statics: Vec::new(),
         removed: Vec::new(),
         suppress: false,
+        own_rows: crate::log::OwnRows::Later,
     }
 }
 

@@ -38,13 +38,16 @@ fn record(of: AttemptId, staged: bool) -> Record {
         late_watermark_ms: None,
         groups: Vec::new(),
         late_groups: Vec::new(),
+        ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Min,
+        idle: Vec::new(),
         seed: 0,
         zone: "UTC".to_owned(),
         digest: "query".to_owned(),
         statics: Vec::new(),
         removed: Vec::new(),
         suppress: false,
+        own_rows: crate::log::OwnRows::Later,
     };
     Record { attempt: of, commit: None, plan, manifest }
 }

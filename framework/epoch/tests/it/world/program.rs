@@ -88,7 +88,7 @@ fn counts(batch: &RecordBatch) -> Counts {
 #[async_trait]
 impl Program for Windows {
     fn watermarks(&self) -> Vec<WatermarkNode> {
-        self.nodes.iter().map(|id| WatermarkNode { id: (*id).into(), delay_ms: DELAY_MS }).collect()
+        self.nodes.iter().map(|id| WatermarkNode { id: (*id).into(), delay_ms: DELAY_MS, idle_ms: None }).collect()
     }
 
     async fn statics(&mut self) -> Result<Vec<StaticVersion>> {

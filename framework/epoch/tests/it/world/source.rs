@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 
 use futures::{StreamExt, stream};
 use tidegate_api::{
-    BatchStream, Error, OffsetRange, PartitionId, Payload, Planned, ReadLimit, RecordBatch, Replay, Result, Schema,
-    Source, Split, async_trait,
+    BatchStream, Clock, Error, OffsetRange, PartitionId, Payload, Planned, ReadLimit, RecordBatch, Replay, Result,
+    Schema, Source, Split, async_trait,
 };
 
 use arrow_array::Int64Array;
 use arrow_schema::{DataType, Field};
+
+use super::ManualClock;
 
 /// What the source has, shared with the test.
 #[derive(Clone, Default)]
@@ -22,6 +24,8 @@ struct Inner {
     failures: u32,
     plans: u32,
     lost: bool,
+    /// Whose time passes when rows are read, and how much for each, milliseconds.
+    slow: Option<(Arc<ManualClock>, i64)>,
 }
 
 impl Feed {
@@ -36,6 +40,11 @@ impl Feed {
     /// The next reads fail in the middle.
     pub(crate) fn fail_reads(&self, times: u32) {
         self.0.lock().unwrap().failures = times;
+    }
+
+    /// Reading a row takes so many milliseconds.
+    pub(crate) fn be_slow(&self, clock: &Arc<ManualClock>, ms: i64) {
+        self.0.lock().unwrap().slow = Some((clock.clone(), ms));
     }
 
     /// From now on nothing can be read again; what was read is gone.
@@ -129,6 +138,9 @@ impl Source for Numbers {
         let values = Int64Array::from_iter_values((start..end).map(|it| inner.values[usize::try_from(it).unwrap()]));
         let batch = RecordBatch::try_new(self.payload().schema().clone(), vec![Arc::new(values)]);
         let mut items = vec![Ok(batch.unwrap())];
+        if let Some((clock, ms)) = &inner.slow {
+            clock.set(clock.now_ms() + ms * i64::try_from(end - start).unwrap());
+        }
         if inner.failures > 0 {
             inner.failures -= 1;
             items.push(Err(Error::transient("the wire is cut")));
