@@ -42,7 +42,7 @@ pub(super) fn test(files: &[PathBuf], registry: &Registry, screen: &Screen) -> u
 }
 
 fn run_one(scenario: Scenario, registry: Registry, threads: &Threads) -> Result<(), String> {
-    let outcome = threads.compute(async move { Box::pin(scenario::run(&scenario, &registry)).await });
+    let outcome = threads.compute(async move { scenario::run(&scenario, &registry).await });
     outcome.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
 

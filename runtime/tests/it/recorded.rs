@@ -49,6 +49,7 @@ async fn recorded_answers_are_spark_s_with_state_on_disk() {
     replay(Some("1")).await;
 }
 
+#[expect(clippy::print_stdout, reason = "the table of cells is what one wants to see")]
 async fn replay(state_memory: Option<&str>) {
     let registry = tidegate::built_in();
     let (mut cells, mut failures) = (BTreeMap::<String, Cell>::new(), Vec::new());
