@@ -46,7 +46,7 @@ pub async fn run(scenario: &Scenario, registry: &Registry) -> Result<(), Failure
     let mut rig = rig::Rig::new(scenario, registry).map_err(|report| Failure { step: 0, report })?;
     let mut outcome = Ok(());
     for step in &scenario.steps {
-        if let Err(report) = steps::run(&step.action, &mut rig).await {
+        if let Err(report) = Box::pin(steps::run(&step.action, &mut rig)).await {
             let report = format!("{report}\nprogress: {}", rig.last_progress());
             outcome = Err(Failure { step: step.number, report });
             break;

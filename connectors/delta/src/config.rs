@@ -2,7 +2,8 @@
 
 use std::num::NonZeroU64;
 
-use tidegate_api::{ConfigDef, ConfigValue, PassThrough};
+use tidegate_api::config::ByteSize;
+use tidegate_api::{ConfigDef, PassThrough};
 
 /// Settings of the `delta` sink.
 #[derive(ConfigDef)]
@@ -33,49 +34,10 @@ pub struct DeltaConfig {
     pub log_cleanup: bool,
 }
 
-/// A number of bytes, at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ByteSize(pub u64);
-
-impl ConfigValue for ByteSize {
-    const KIND: &'static str = "a size such as 64MB, 1 GiB or 1048576";
-
-    fn parse_value(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is not {}", Self::KIND);
-        let trimmed = text.trim();
-        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
-        let (number, unit) = trimmed.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-            "" | "b" => 1,
-            "k" | "kb" => 1_000,
-            "kib" => 1 << 10,
-            "m" | "mb" => 1_000_000,
-            "mib" => 1 << 20,
-            "g" | "gb" => 1_000_000_000,
-            "gib" => 1 << 30,
-            _ => return Err(wrong()),
-        };
-        number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Self).ok_or_else(wrong)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use tidegate_api::Settings;
-
-    #[test]
-    fn sizes() {
-        let cases = [("100MB", 100_000_000), ("64 MiB", 64 << 20), ("7", 7), ("2g", 2_000_000_000), (" 3 kib ", 3072)];
-        for (text, bytes) in cases {
-            assert_eq!(ByteSize::parse_value(text), Ok(ByteSize(bytes)), "{text}");
-        }
-        for text in ["", "0", "MB", "12 parsecs", "-1", "99999999999 GiB"] {
-            let error = ByteSize::parse_value(text).unwrap_err();
-            assert!(error.contains("64MB"), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn defaults_and_spellings() {

@@ -19,7 +19,7 @@ mod store;
 mod table;
 mod writer;
 
-pub use config::{ByteSize, DeltaConfig};
+pub use config::DeltaConfig;
 pub use connector::Delta;
 pub use sink::DeltaSink;
 pub use writer::{DeltaWriter, Prepared};

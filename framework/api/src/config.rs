@@ -10,7 +10,7 @@ mod settings;
 mod value;
 
 pub use settings::{KeyReader, Settings, nearest, normalised};
-pub use value::{ConfigValue, Secret, parse_duration};
+pub use value::{ByteSize, ConfigValue, Secret, parse_duration};
 
 /// How much a user has to care about a key (Kafka Connect: `Importance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

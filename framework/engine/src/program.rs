@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use tidegate_api::{Clock, Error, Result};
-use tidegate_epoch::state::KeyedState;
+use tidegate_epoch::state::{KeyedState, StateMemory};
 use tidegate_epoch::{
     Closing, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput,
     SplitInput, StaticVersion, WatermarkNode, Watermarks,
@@ -46,6 +46,8 @@ pub(crate) struct QueryProgram {
     pub(crate) statics: Vec<StaticInput>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) stages: Vec<RunningStage>,
+    /// What their state may hold in memory; nothing: all of it.
+    pub(crate) memory: Option<StateMemory>,
     pub(crate) watermarks: Vec<WatermarkNode>,
     /// The names of the watermarks that feed each sink.
     pub(crate) groups: Vec<BTreeSet<Arc<str>>>,
@@ -267,6 +269,8 @@ impl Program for QueryProgram {
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
+        // If state can't go to disk the epoch fails for now: memory must not grow without a bound.
+        self.keep_within_memory()?;
         self.epoch_clock.set_us(to_us(input.epoch.time_ms));
         let statics = read_all(&mut self.statics, &input.statics).await?;
         let times = Arc::new(TimesSeen::new(input.ceiling_ms.map(to_us)));
@@ -292,6 +296,8 @@ impl Program for QueryProgram {
 
     fn seal(&mut self) {
         self.stages.iter_mut().for_each(RunningStage::seal);
+        // What fails here is tried again, and told, when the next epoch runs; till then the rows stay in memory.
+        let _ = self.keep_within_memory();
     }
 
     fn discard(&mut self) {
@@ -308,6 +314,7 @@ impl Program for QueryProgram {
             for (name, _) in following.iter().filter(|it| *it.1 == state.operator) {
                 self.store_named(name)?.load(&OperatorSnapshot { operator: name.clone(), ..state.clone() })?;
             }
+            self.keep_within_memory()?;
         }
         for epoch in &deltas {
             following.retain(|name, _| epoch.iter().all(|it| it.operator != *name));
@@ -317,6 +324,7 @@ impl Program for QueryProgram {
                     self.store_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;
                 }
             }
+            self.keep_within_memory()?;
         }
         Ok(())
     }
@@ -353,6 +361,12 @@ impl QueryProgram {
         let seen = self.event_times(times);
         let reached = closing.after(&seen);
         if self.wants_epoch_without_data(&evict, &reached) { (reached, Some(seen)) } else { (evict, None) }
+    }
+
+    /// Moves sealed state to disk as far as it has to be.
+    fn keep_within_memory(&mut self) -> Result<()> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        memory.keep_within(self.stages.iter_mut().flat_map(|it| it.operator.stores_mut()))
     }
 
     fn store_named(&mut self, name: &str) -> Result<&mut KeyedState> {

@@ -167,6 +167,10 @@ pub struct QueryOptions {
     pub flush_on_end: bool,
     /// `stage.outputs`: several atomic sinks get the same rows even if an epoch is cut short.
     pub stage_outputs: bool,
+    /// `state.memory`: bytes of state that stay in memory, what is more goes to local disk; nothing: all stays.
+    pub state_memory: Option<u64>,
+    /// `state.spill.dir`: where that is; nothing: in the checkpoint's folder, or the system's for temporary files.
+    pub state_spill_dir: Option<PathBuf>,
     /// What becomes of rows that can't be used.
     pub errors: ErrorOptions,
 }
@@ -223,6 +227,8 @@ impl QueryOptions {
             tasks_max: 0,
             flush_on_end: false,
             stage_outputs: true,
+            state_memory: None,
+            state_spill_dir: None,
             errors: ErrorOptions::default(),
         }
     }

@@ -1,11 +1,13 @@
 //! `QueryPlan::start`: takes the checkpoint, builds the connectors and hands all to the epoch loop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, StringArray, StructArray};
 use tidegate_api::{
     Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, OutputMode, ReadLimit, Result, ScanRequest,
 };
+use tidegate_epoch::state::{SPILL_FOLDER, StateMemory};
 use tidegate_epoch::{
     Checkpoint, CheckpointOptions, DEAD_LETTERS, Errors, Faults, Query, QueryListener, QueryParts, QuerySettings,
     SinkPart, SourcePart,
@@ -106,6 +108,7 @@ impl QueryPlan {
             statics: inputs.statics,
             pieces: self.graph.pieces,
             stages: stages.collect::<Result<_>>()?,
+            memory: state_memory(&options, &checkpoint)?,
             watermarks: self.watermarks,
             groups: self.groups,
             runner: self.runner,
@@ -206,6 +209,22 @@ impl Builder<'_> {
         ctx.io = self.environment.io.clone();
         ctx
     }
+}
+
+/// What the state may hold in memory. The folder for the rest is of this query alone, whose checkpoint has one owner; what
+/// an earlier process left there goes.
+fn state_memory(options: &QueryOptions, checkpoint: &Checkpoint) -> Result<Option<StateMemory>> {
+    let own = |folder: PathBuf| folder.join(&*checkpoint.query_id().0);
+    let in_checkpoint = options.checkpoint.local().map(|it| it.join(SPILL_FOLDER));
+    let folder = match (&options.state_spill_dir, &in_checkpoint) {
+        (Some(folder), _) => own(folder.clone()),
+        (None, Some(folder)) => folder.clone(),
+        (None, None) => own(std::env::temp_dir().join("tidegate-spill")),
+    };
+    if let Some(left) = in_checkpoint {
+        StateMemory::sweep(&left)?;
+    }
+    options.state_memory.map(|limit| StateMemory::open(limit, &folder)).transpose()
 }
 
 /// Each row as a JSON object.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
 
 use crate::sink_task::Outputs;
+use crate::state::SpilledRows;
 use crate::watermark::{Watermark, Watermarks};
 
 /// A watermark of the query: one event-time column and how late it may be.
@@ -183,8 +184,17 @@ pub struct OperatorSnapshot {
     pub operator: Arc<str>,
     /// As in [`OperatorDelta`].
     pub layout: Arc<str>,
-    /// All rows, each key once.
+    /// All rows that are in memory; with those on disk each key once.
     pub rows: Vec<RecordBatch>,
+    /// Rows on disk.
+    pub spilled: Vec<SpilledRows>,
+}
+
+impl OperatorSnapshot {
+    /// All rows; those on disk are read as they are asked for.
+    pub fn batches(&self) -> impl Iterator<Item = Result<RecordBatch>> {
+        self.rows.iter().cloned().map(Ok).chain(self.spilled.iter().map(SpilledRows::read))
+    }
 }
 
 /// What an epoch computes.

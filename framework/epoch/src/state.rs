@@ -14,9 +14,11 @@ mod key;
 mod layout;
 mod level;
 mod overlay;
+mod spill;
 mod store;
 
 pub use codec::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
 pub use key::{KEY_VERSION, encode_keys, key_hash, virtual_node};
 pub use layout::StateLayout;
+pub use spill::{SPILL_FOLDER, SpilledRows, StateMemory};
 pub use store::{KeyedState, Matches, Probe, RowRef};

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tidegate_api::config::ConfigValue;
+use tidegate_api::config::{ByteSize, ConfigValue};
 use tidegate_api::{Guarantee, OutputMode, Registry};
 use tidegate_engine::QueryOptions;
 use tidegate_epoch::{Trigger, WatermarkPolicy};
@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 30] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -34,6 +34,8 @@ const KNOWN: [&str; 28] = [
     "target.latency",
     "min.epochs.to.retain",
     "stage.outputs",
+    "state.memory",
+    "state.spill.dir",
     "shutdown.timeout",
     "tasks.max",
     "exactly.once.support",
@@ -166,6 +168,8 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
     set(&mut options.lease_timeout, section.parsed("lease.timeout", findings, lease));
     set(&mut options.shutdown_timeout, section.value::<Duration>("shutdown.timeout", findings));
     set(&mut options.stage_outputs, section.value("stage.outputs", findings));
+    options.state_memory = section.value::<ByteSize>("state.memory", findings).map(|it| it.0);
+    options.state_spill_dir = section.value::<String>("state.spill.dir", findings).map(PathBuf::from);
     set(&mut options.tasks_max, section.value("tasks.max", findings));
     let flush = section.parsed("on.end", findings, |text| match text.to_ascii_lowercase().as_str() {
         "keep" => Ok(false),

@@ -40,6 +40,17 @@ fn has_rows(node: &Node) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recorded_answers_are_spark_s() {
+    replay(None).await;
+}
+
+/// With no memory for state: all that was sealed is read from disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn recorded_answers_are_spark_s_with_state_on_disk() {
+    replay(Some("1")).await;
+}
+
+#[expect(clippy::print_stdout, reason = "the table of cells is what one wants to see")]
+async fn replay(state_memory: Option<&str>) {
     let registry = tidegate::built_in();
     let (mut cells, mut failures) = (BTreeMap::<String, Cell>::new(), Vec::new());
     for line in std::fs::read_to_string(ANSWERS).unwrap().lines() {
@@ -51,7 +62,8 @@ async fn recorded_answers_are_spark_s() {
         cell.late += usize::from(case.get("late").and_then(Node::scalar).as_deref() == Some("true"));
         cell.restarts += usize::from(steps.iter().any(|it| it.get("restart").is_some()));
         cell.after_eviction += usize::from(expected(steps).iter().rev().take(2).any(|it| has_rows(it)));
-        let scenario = Scenario::of(scenario, "").unwrap();
+        let mut scenario = Scenario::of(scenario, "").unwrap();
+        state_memory.iter().for_each(|it| scenario.settings.push("state.memory", *it));
         if let Err(failure) = scenario::run(&scenario, &registry).await {
             cell.wrong += 1;
             failures.push(format!("{}: {failure}", scenario.name));

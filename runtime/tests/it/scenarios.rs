@@ -13,13 +13,24 @@ fn files() -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_scenario_passes() {
+    all_pass(None).await;
+}
+
+/// Where state lies changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_scenario_passes_with_state_on_disk() {
+    all_pass(Some("1")).await;
+}
+
+async fn all_pass(state_memory: Option<&str>) {
     let files = files();
     assert!(!files.is_empty());
     let registry = tidegate::built_in();
     let mut failures = Vec::new();
     for path in &files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let scenario = Scenario::read(path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut scenario = Scenario::read(path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        state_memory.iter().for_each(|it| scenario.settings.push("state.memory", *it));
         if let Err(failure) = scenario::run(&scenario, &registry).await {
             failures.push(format!("{name}: {failure}"));
         }

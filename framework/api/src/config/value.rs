@@ -104,6 +104,33 @@ impl ConfigValue for Duration {
     }
 }
 
+/// A number of bytes, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl ConfigValue for ByteSize {
+    const KIND: &'static str = "a size such as 64MB, 1 GiB or 1048576";
+
+    fn parse_value(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is not {}", Self::KIND);
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let unit: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" => 1_000,
+            "kib" => 1 << 10,
+            "m" | "mb" => 1_000_000,
+            "mib" => 1 << 20,
+            "g" | "gb" => 1_000_000_000,
+            "gib" => 1 << 30,
+            _ => return Err(wrong()),
+        };
+        number.checked_mul(unit).filter(|bytes| *bytes > 0).map(Self).ok_or_else(wrong)
+    }
+}
+
 impl<T: ConfigValue> ConfigValue for Vec<T> {
     const KIND: &'static str = "a list, separated by commas";
     fn parse_value(text: &str) -> Result<Self, String> {

@@ -9,4 +9,5 @@ mod duration;
 mod erased;
 mod error;
 mod registry;
+mod size;
 mod support;

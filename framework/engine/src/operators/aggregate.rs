@@ -280,10 +280,12 @@ impl Operator for Aggregate {
         numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
         if let (Some(_), Some(evict_us)) = (self.pane, ctx.evict_us) {
-            let evicted = self.state.evict_through(evict_us)?;
-            numbers.rows_removed = evicted.num_rows() as u64;
-            if evicted.num_rows() > 0 {
-                closed.push(evicted);
+            if self.emissions.contains(&Emission::Closed) {
+                closed.push(self.state.evict_through(evict_us)?);
+                closed.retain(|it| it.num_rows() > 0);
+                numbers.rows_removed = closed.iter().map(|it| it.num_rows() as u64).sum();
+            } else {
+                numbers.rows_removed = self.state.evict_unless(evict_us, None)?.1;
             }
         }
         numbers.removals_ms = ctx.lap_ms(&mut at);

@@ -186,7 +186,7 @@ impl Operator for Deduplicate {
         }
         numbers.updates_ms = ctx.lap_ms(&mut at);
         if let (Some(evict_us), Some(_)) = (ctx.evict_us, self.state.layout().pane_column) {
-            numbers.rows_removed = self.state.evict_through(evict_us)?.num_rows() as u64;
+            numbers.rows_removed = self.state.evict_unless(evict_us, None)?.1;
         }
         numbers.removals_ms = ctx.lap_ms(&mut at);
         Ok((Emitted::from([(Emission::Rows, passed)]), numbers))

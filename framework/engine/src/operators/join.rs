@@ -231,7 +231,7 @@ impl StreamJoin {
         met.append_n(rows.num_rows(), false);
         let mut from = 0;
         while from < rows.num_rows() {
-            let (Matches { probe: numbers, rows: refs }, next) = store.matches(probe, from, PAIRS);
+            let (Matches { probe: numbers, rows: refs }, next) = store.matches(probe, from, PAIRS)?;
             from = next;
             for (numbers, refs) in numbers.chunks(PAIRS).zip(refs.chunks(PAIRS)) {
                 let mut pairs = Pairs { side, rows, store, numbers: numbers.to_vec(), refs: refs.to_vec() };

@@ -202,7 +202,7 @@ impl Sessions {
         let probe = probe.only(new.firsts.clone()).within(from, to);
         let (mut refs, mut keys, mut next) = (Vec::new(), Vec::new(), 0);
         while next < probe.len() {
-            let (matches, after) = self.state.matches(&probe, next, usize::MAX);
+            let (matches, after) = self.state.matches(&probe, next, usize::MAX)?;
             keys.extend(matches.probe.iter().filter_map(|it| new.keys.get(*it as usize).copied()));
             refs.extend(matches.rows);
             next = after;

@@ -34,6 +34,10 @@ impl RunningStage {
         let stores = self.operator.stores();
         numbers.rows_total = stores.iter().map(|it| it.len() as u64).sum();
         numbers.memory_bytes = stores.iter().map(|it| it.memory_bytes() as u64).sum();
+        let on_disk: u64 = stores.iter().map(KeyedState::disk_bytes).sum();
+        if on_disk > 0 {
+            numbers.custom.insert("spilledBytes", on_disk);
+        }
         Ok((emitted, numbers))
     }
 

@@ -25,6 +25,8 @@ struct Case {
     epochs: Vec<Vec<Event>>,
     slide: i64,
     restart_after: usize,
+    /// So many bytes of state stay in memory.
+    state_memory: Option<u64>,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -38,11 +40,9 @@ fn cases() -> impl Strategy<Value = Case> {
     let epochs = (2..8_usize).prop_flat_map(move |count| {
         (0..count).map(|at| prop::collection::vec(event(12 + 9 * at as i64), 0..12)).collect::<Vec<_>>()
     });
-    (epochs, prop::sample::select(vec![10, 5, 4]), 0..8_usize).prop_map(|(epochs, slide, restart_after)| Case {
-        epochs,
-        slide,
-        restart_after,
-    })
+    let memory = prop::sample::select(vec![None, Some(1), Some(2000)]);
+    (epochs, prop::sample::select(vec![10, 5, 4]), 0..8_usize, memory)
+        .prop_map(|(epochs, slide, restart_after, state_memory)| Case { epochs, slide, restart_after, state_memory })
 }
 
 type Groups = BTreeMap<(i64, u8), (i64, i64)>;
@@ -122,7 +122,9 @@ async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u
     let modes = [("closed", OutputMode::Append), ("changed", OutputMode::Update), ("whole", OutputMode::Complete)];
     let query = || {
         let sinks = modes.iter().map(|(name, mode)| sink(name, &sql, *mode)).collect();
-        spec(folder.path(), vec![input.clone()], &[], sinks)
+        let mut spec = spec(folder.path(), vec![input.clone()], &[], sinks);
+        spec.options.state_memory = case.state_memory;
+        spec
     };
     let rig = Rig::new();
     let mut running = rig.start(query()).await.unwrap();

@@ -128,6 +128,8 @@ fn query(folder: &Path, input: &SourceSpec) -> QuerySpec {
     for view in &mut query.views {
         view.deduplicate = Some(DeduplicateSpec { columns: vec!["K".to_owned()], within_watermark: true });
     }
+    // Some chunks stay in memory, some are on disk.
+    query.options.state_memory = Some(2000);
     query
 }
 

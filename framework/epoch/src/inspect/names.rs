@@ -31,7 +31,7 @@ pub(super) enum Name {
     Log,
     /// The checksum of this file.
     Checksum(String),
-    /// What a write left behind, or is about to rename.
+    /// What a write left behind, or is about to rename; state that is on disk to save memory.
     Temporary,
     Foreign,
 }
@@ -70,6 +70,7 @@ impl Name {
                 None => Self::Generation(number(name)?),
             },
             ["state", "sinks" | "tables", _, _] => Self::Log,
+            ["state", "spill", _] => Self::Temporary,
             _ => return None,
         })
     }

@@ -10,18 +10,22 @@ use std::sync::{Arc, OnceLock};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, BinaryArray, BooleanArray, Int64Array, PrimitiveArray, RecordBatch, UInt32Array};
 use arrow_buffer::BooleanBufferBuilder;
-use arrow_schema::SchemaRef;
-use arrow_select::interleave::interleave;
 use arrow_select::take::{take, take_record_batch};
 use tidegate_api::{Error, Result};
 
 use super::key::key_hash;
 use super::layout::{Pieces, StateLayout};
-use compact::compacted;
+use body::Body;
 
+mod body;
 mod compact;
+mod gather;
+
+pub(super) use body::Held;
+pub(super) use compact::compacted;
+pub(super) use gather::{Pick, Sources, gather, gather_columns, gather_keys};
 
 /// Most rows of a chunk, so that merging has an end and offsets never overflow.
 pub(super) const MAX_ROWS: usize = 1 << 20;
@@ -53,8 +57,8 @@ pub(super) type Hashed<'a> = (&'a BinaryArray, &'a [u64]);
 
 /// Rows of one piece.
 pub(super) struct Chunk {
-    rows: RecordBatch,
-    keys: BinaryArray,
+    body: Body,
+    rows: usize,
     ids: Option<Int64Array>,
     panes: Option<PrimitiveArray<TimestampMicrosecondType>>,
     pieces: Pieces,
@@ -66,7 +70,12 @@ pub(super) struct Chunk {
     thinned: usize,
     dead: Vec<u64>,
     dead_rows: usize,
+    /// In memory, without marks.
     bytes: usize,
+    /// Of rows and keys, wherever they are.
+    size: usize,
+    /// When its oldest row was sealed, in seals of its level.
+    pub(super) age: u64,
 }
 
 impl Chunk {
@@ -78,7 +87,21 @@ impl Chunk {
         let pieces = layout.pieces();
         let range = panes.as_ref().and_then(|it| range_of(it, pieces));
         let (by_pane, thinned) = (OnceLock::new(), 0);
-        Self { rows, keys, ids, panes, pieces, range, by_pane, thinned, dead: Vec::new(), dead_rows: 0, bytes }
+        Self {
+            rows: rows.num_rows(),
+            body: Body::Memory(Held { rows, keys }),
+            ids,
+            panes,
+            pieces,
+            range,
+            by_pane,
+            thinned,
+            dead: Vec::new(),
+            dead_rows: 0,
+            bytes,
+            size: bytes,
+            age: 0,
+        }
     }
 
     /// Puts rows into canonical order and cuts them by piece. The second part holds the hash of each row.
@@ -119,7 +142,7 @@ impl Chunk {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows.num_rows()
+        self.rows
     }
 
     pub(super) fn live(&self) -> usize {
@@ -130,17 +153,33 @@ impl Chunk {
         self.bytes + self.dead.len() * 8
     }
 
-    pub(super) fn columns(&self) -> &[ArrayRef] {
-        self.rows.columns()
+    /// Bytes of rows and keys, in memory or not.
+    pub(super) fn size(&self) -> usize {
+        self.size
     }
 
-    /// The key bytes of a row; no bytes if there is no such row.
-    pub(super) fn key(&self, row: usize) -> &[u8] {
-        if row < self.keys.len() { self.keys.value(row) } else { &[] }
+    /// The key bytes of a row; nothing if they are on disk, no bytes if there is no such row.
+    pub(super) fn key(&self, row: usize) -> Option<&[u8]> {
+        match &self.body {
+            Body::Memory(held) => Some(held.key(row)),
+            Body::Disk(..) => None,
+        }
     }
 
     pub(super) fn hash(&self, row: usize) -> u64 {
-        key_hash(self.key(row))
+        match &self.body {
+            Body::Memory(held) => key_hash(held.key(row)),
+            Body::Disk(_, head) => head.hash(row),
+        }
+    }
+
+    /// Tells whether a row is of the run that begins at `first`, for rows from there on.
+    fn of_run(&self, first: usize) -> impl Fn(usize) -> bool {
+        let (held, end) = match &self.body {
+            Body::Memory(held) => (Some((held, held.key(first))), self.rows),
+            Body::Disk(_, head) => (None, head.end_of_run(first).min(self.rows)),
+        };
+        move |row| row < end && held.is_none_or(|(held, key)| held.key(row) == key)
     }
 
     /// What tells a row from the others of its key, if a key may have several.
@@ -239,7 +278,10 @@ impl Chunk {
 
     /// The runs: where the rows of each key begin, with the key's hash.
     pub(super) fn runs(&self) -> impl Iterator<Item = (usize, u64)> {
-        let begins = |row: &usize| *row == 0 || self.key(*row) != self.key(*row - 1);
+        let begins = |row: &usize| match &self.body {
+            Body::Memory(held) => *row == 0 || held.key(*row) != held.key(*row - 1),
+            Body::Disk(_, head) => head.begins(*row),
+        };
         (0..self.len()).filter(begins).map(|row| (row, self.hash(row)))
     }
 
@@ -250,24 +292,23 @@ impl Chunk {
             Some((from, _)) => self.gallop(first, |row| self.pane(row).is_none_or(|it| it < from)),
             None => start,
         };
-        let key = self.key(first);
-        let within = move |row: &usize| {
-            self.key(*row) == key && panes.is_none_or(|(_, to)| self.pane(*row).is_some_and(|it| it <= to))
-        };
+        let of_run = self.of_run(first);
+        let within =
+            move |row: &usize| of_run(*row) && panes.is_none_or(|(_, to)| self.pane(*row).is_some_and(|it| it <= to));
         (start..end).take_while(within)
     }
 
     /// The row of a run that is `id`.
     pub(super) fn in_run(&self, first: usize, pane: Option<i64>, id: Option<i64>) -> Option<usize> {
         let at = self.gallop(first, |row| (self.pane(row), self.id(row)) < (pane, id));
-        let same = at < self.len() && self.key(at) == self.key(first) && (self.pane(at), self.id(at)) == (pane, id);
+        let same = self.of_run(first)(at) && (self.pane(at), self.id(at)) == (pane, id);
         same.then_some(at)
     }
 
     /// The first row of a run, or behind it, for which `below` does not hold: it holds for those before it.
     fn gallop(&self, first: usize, below: impl Fn(usize) -> bool) -> usize {
-        let key = self.key(first);
-        let below = |row: usize| row < self.len() && self.key(row) == key && below(row);
+        let of_run = self.of_run(first);
+        let below = |row: usize| of_run(row) && below(row);
         let (mut from, mut step) = (first, 1);
         while below(from + step - 1) {
             from += step;
@@ -287,14 +328,15 @@ impl Chunk {
 
     /// Makes a BOOLEAN true in some rows.
     pub(super) fn set_flags(&mut self, column: usize, rows: &[usize]) -> Result<()> {
-        let mut columns = self.rows.columns().to_vec();
+        let Body::Memory(held) = &mut self.body else { return Err(Error::internal("flags of rows on disk")) };
+        let mut columns = held.rows.columns().to_vec();
         let Some(flags) = columns.get_mut(column) else { return Ok(()) };
         let old = flags.as_boolean_opt().ok_or_else(|| Error::internal(format!("column {column} holds no flags")))?;
         let mut bits = BooleanBufferBuilder::new(old.len());
         bits.append_buffer(old.values());
         rows.iter().filter(|row| **row < old.len()).for_each(|row| bits.set_bit(*row, true));
         *flags = Arc::new(BooleanArray::new(bits.finish(), None));
-        self.rows = RecordBatch::try_new(self.rows.schema(), columns).map_err(copying)?;
+        held.rows = RecordBatch::try_new(held.rows.schema(), columns).map_err(copying)?;
         Ok(())
     }
 }
@@ -323,75 +365,6 @@ fn range_of(panes: &PrimitiveArray<TimestampMicrosecondType>, pieces: Pieces) ->
     (first <= last).then(|| (panes.value(first), panes.value(last)))
 }
 
-/// A row that was picked out of several chunks, with what its canonical order needs.
-pub(super) struct Pick {
-    pub(super) pane: Option<i64>,
-    pub(super) hash: u64,
-    pub(super) source: usize,
-    pub(super) row: usize,
-}
-
-impl Pick {
-    pub(super) fn of(chunk: &Chunk, source: usize, row: usize) -> Self {
-        Self { pane: chunk.pane(row), hash: chunk.hash(row), source, row }
-    }
-
-    /// Puts picks in canonical order. The sort is stable since chunks are sorted runs.
-    pub(super) fn sort(picks: &mut [Self], sources: &[&Chunk], pieces: Pieces) {
-        let key = |it: &Self| sources.get(it.source).map_or(&[][..], |chunk| chunk.key(it.row));
-        let id = |it: &Self| sources.get(it.source).and_then(|chunk| chunk.id(it.row));
-        picks.sort_by(|a, b| {
-            canonical(pieces, (a.pane, a.hash), (b.pane, b.hash), || key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b)))
-        });
-    }
-
-    /// Puts picks in the order of virtual nodes: by hash, whatever the pane.
-    pub(super) fn sort_by_node(picks: &mut [Self], sources: &[&Chunk]) {
-        let key = |it: &Self| sources.get(it.source).map_or(&[][..], |chunk| chunk.key(it.row));
-        let id = |it: &Self| sources.get(it.source).and_then(|chunk| chunk.id(it.row));
-        picks.sort_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b))));
-    }
-}
-
-/// Copies the picked rows.
-pub(super) fn gather(schema: &SchemaRef, sources: &[&Chunk], picks: &[Pick]) -> Result<RecordBatch> {
-    if picks.is_empty() {
-        return Ok(RecordBatch::new_empty(schema.clone()));
-    }
-    if let [only] = sources {
-        let whole = picks.len() == only.len() && picks.iter().enumerate().all(|(at, it)| at == it.row);
-        if whole {
-            return Ok(only.rows.clone());
-        }
-        let at = UInt32Array::from_iter_values(picks.iter().map(|it| u32::try_from(it.row).unwrap_or(u32::MAX)));
-        return compacted(&take_record_batch(&only.rows, &at).map_err(copying)?);
-    }
-    let places: Vec<_> = picks.iter().map(|it| (it.source, it.row)).collect();
-    let columns = gather_columns(0..schema.fields().len(), sources, &places)?;
-    compacted(&RecordBatch::try_new(schema.clone(), columns).map_err(copying)?)
-}
-
-/// Copies some columns of rows at (source, row).
-pub(super) fn gather_columns(
-    columns: impl Iterator<Item = usize>,
-    sources: &[&Chunk],
-    places: &[(usize, usize)],
-) -> Result<Vec<ArrayRef>> {
-    let copied = columns.map(|at| {
-        let arrays: Vec<&dyn Array> =
-            sources.iter().filter_map(|it| it.rows.columns().get(at)).map(AsRef::as_ref).collect();
-        interleave(&arrays, places).map_err(copying)
-    });
-    copied.collect()
-}
-
-/// Copies the keys of the picked rows.
-pub(super) fn gather_keys(sources: &[&Chunk], picks: &[Pick]) -> Result<BinaryArray> {
-    let arrays: Vec<&dyn Array> = sources.iter().map(|it| &it.keys as &dyn Array).collect();
-    let places: Vec<_> = picks.iter().map(|it| (it.source, it.row)).collect();
-    Ok(interleave(&arrays, &places).map_err(copying)?.as_binary::<i32>().clone())
-}
-
-fn copying(error: arrow_schema::ArrowError) -> Error {
+pub(super) fn copying(error: arrow_schema::ArrowError) -> Error {
     Error::internal("state rows can't be copied").because(error)
 }

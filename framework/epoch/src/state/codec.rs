@@ -61,8 +61,8 @@ struct Part {
 pub fn encode_deltas(deltas: &[OperatorDelta]) -> Result<Vec<u8>> {
     let mut file = FileWriter::new(DELTAS);
     for delta in deltas {
-        let tombstones = file.section(delta.tombstones.as_slice())?;
-        let rows = file.section(delta.puts.as_slice())?;
+        let tombstones = file.section(delta.tombstones.iter().cloned().map(Ok))?;
+        let rows = file.section(delta.puts.iter().cloned().map(Ok))?;
         let (operator, layout) = (delta.operator.clone(), delta.layout.clone());
         file.parts.push(Part { operator, layout, evict_through_us: delta.evict_through_us, tombstones, rows });
     }
@@ -88,14 +88,14 @@ pub fn decode_deltas(bytes: &[u8]) -> Result<Vec<OperatorDelta>> {
     deltas.collect()
 }
 
-/// The bytes of a whole state.
+/// The bytes of a whole state. Rows on disk are read chunk by chunk.
 ///
 /// # Errors
-/// `Internal` if rows can't be written as Arrow IPC.
+/// `Internal` if rows can't be written as Arrow IPC; `Transient` if rows on disk can't be read.
 pub fn encode_snapshot(operators: &[OperatorSnapshot]) -> Result<Vec<u8>> {
     let mut file = FileWriter::new(SNAPSHOT);
     for state in operators {
-        let rows = file.section(&state.rows)?;
+        let rows = file.section(state.batches())?;
         let (operator, layout) = (state.operator.clone(), state.layout.clone());
         file.parts.push(Part { operator, layout, evict_through_us: None, tombstones: None, rows });
     }
@@ -110,7 +110,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Vec<OperatorSnapshot>> {
     let file = FileReader::open(bytes, SNAPSHOT, "state snapshot")?;
     let operators = file.parts.iter().map(|part| {
         let (operator, layout) = (part.operator.clone(), part.layout.clone());
-        Ok(OperatorSnapshot { operator, layout, rows: file.batches(&part.rows)? })
+        Ok(OperatorSnapshot { operator, layout, rows: file.batches(&part.rows)?, spilled: Vec::new() })
     });
     operators.collect()
 }
@@ -128,21 +128,25 @@ impl FileWriter {
     }
 
     /// Appends batches of one schema as a stream; none: no section.
-    fn section(&mut self, batches: &[RecordBatch]) -> Result<Option<Section>> {
+    fn section(&mut self, mut batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Option<Section>> {
         let unwritten = |e| Error::internal("state rows can't be written").because(e);
-        let Some(first) = batches.first() else { return Ok(None) };
+        let Some(first) = batches.next().transpose()? else { return Ok(None) };
+        let mut rows = first.num_rows() as u64;
         let from = self.bytes.len();
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
         let options = options.map_err(unwritten)?;
         let mut stream =
             StreamWriter::try_new_with_options(&mut self.bytes, first.schema_ref(), options).map_err(unwritten)?;
+        stream.write(&first).map_err(unwritten)?;
+        drop(first);
         for batch in batches {
-            stream.write(batch).map_err(unwritten)?;
+            let batch = batch?;
+            rows += batch.num_rows() as u64;
+            stream.write(&batch).map_err(unwritten)?;
         }
         stream.finish().map_err(unwritten)?;
         drop(stream);
         let body = self.bytes.get(from..).unwrap_or_default();
-        let rows = batches.iter().map(|it| it.num_rows() as u64).sum();
         Ok(Some(Section { offset: from as u64, length: body.len() as u64, crc32: crc32fast::hash(body), rows }))
     }
 

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use hashbrown::HashTable;
-use tidegate_api::Result;
 
-use super::chunk::{Chunk, MAX_BYTES, MAX_ROWS, Pick, Place, gather, gather_keys};
+use super::chunk::{Chunk, Place};
 use super::layout::{Pieces, StateLayout};
 
+mod disk;
+mod merge;
 mod runs;
 
-/// As many chunks of about one size are merged into one.
-const FAN: usize = 8;
+pub(super) use disk::Lent;
 
 type Index = HashTable<Entry>;
 
@@ -67,6 +67,10 @@ pub(super) struct Level {
     next_id: i64,
     live: usize,
     bytes: usize,
+    /// How many chunks are on disk.
+    on_disk: usize,
+    /// How often it was sealed into.
+    seals: u64,
 }
 
 impl Level {
@@ -84,6 +88,8 @@ impl Level {
             next_id: 0,
             live: 0,
             bytes: 0,
+            on_disk: 0,
+            seals: 0,
         }
     }
 
@@ -127,14 +133,12 @@ impl Level {
     }
 
     /// The live row that is `wanted`.
-    pub(super) fn find(&self, wanted: Identity<'_>) -> Option<Place> {
+    pub(super) fn find(&self, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
         if self.several {
-            return self.find_in_runs(wanted);
+            return self.find_in_runs(wanted, lent);
         }
         let index = self.index(wanted.pane)?;
-        let same = |it: &Entry| {
-            it.hash == wanted.hash && self.chunk(it.place.chunk).is_some_and(|c| c.key(it.place.row()) == wanted.key)
-        };
+        let same = |it: &Entry| it.hash == wanted.hash && self.has_key(it.place, wanted.key, lent);
         index.find(wanted.hash, same).map(|it| it.place)
     }
 
@@ -150,6 +154,8 @@ impl Level {
     pub(super) fn add(&mut self, chunk: Chunk) -> u32 {
         let piece = chunk.piece();
         let range = chunk.pane_range();
+        let mut chunk = chunk;
+        chunk.age = self.seals;
         let id = self.slot(chunk);
         let pane = self.panes.entry(piece).or_default();
         pane.chunks.push(id);
@@ -210,28 +216,9 @@ impl Level {
         }
     }
 
-    /// Drops dead chunks of a piece, rewrites those that are mostly dead, merges small ones and gives back what the
-    /// index no longer needs. An error leaves the piece as good as it was.
-    pub(super) fn tidy(&mut self, layout: &StateLayout, piece: Option<i64>) -> Result<()> {
-        self.drop_dead(piece);
-        let stale = |id: &u32| self.chunk(*id).is_some_and(|it| it.live() * 2 < it.len());
-        let stale: Vec<u32> =
-            self.panes.get(&piece).map(|pane| pane.chunks.iter().copied().filter(stale).collect()).unwrap_or_default();
-        for id in stale {
-            self.merge(layout, piece, &[id])?;
-        }
-        while let Some(ids) = self.mergeable(piece) {
-            self.merge(layout, piece, &ids)?;
-        }
-        let index = self.shared.as_mut().or_else(|| self.panes.get_mut(&piece).map(|it| &mut it.index));
-        if let Some(index) = index.filter(|it| it.capacity() > 64 && it.len() * 8 < it.capacity()) {
-            index.shrink_to(index.len() * 2, |it| it.hash);
-        }
-        Ok(())
-    }
-
     /// Lets emptied slots be used again. Until then a place that points into one is known to be dead.
     pub(super) fn recycle(&mut self) {
+        self.seals += 1;
         self.free.append(&mut self.emptied);
     }
 
@@ -245,77 +232,6 @@ impl Level {
             }
         }
         chunks
-    }
-
-    /// The newest chunks of a piece that are due for one merge.
-    fn mergeable(&self, piece: Option<i64>) -> Option<Vec<u32>> {
-        let chunks = &self.panes.get(&piece)?.chunks;
-        let tier = |id: u32| self.size(id).0.max(1).ilog2() / FAN.ilog2();
-        let newest = tier(*chunks.last()?);
-        let (mut rows, mut bytes) = (0, 0);
-        let due = chunks.iter().rev().take_while(|id| {
-            let size = self.size(**id);
-            (rows, bytes) = (rows + size.0, bytes + size.1);
-            tier(**id) <= newest && rows <= MAX_ROWS && bytes <= MAX_BYTES
-        });
-        let count = due.count();
-        (count >= FAN).then(|| chunks.get(chunks.len() - count..).map(<[u32]>::to_vec))?
-    }
-
-    /// Writes the live rows of chunks that follow each other into one.
-    fn merge(&mut self, layout: &StateLayout, piece: Option<i64>, ids: &[u32]) -> Result<()> {
-        let sources: Vec<&Chunk> = ids.iter().filter_map(|id| self.chunk(*id)).collect();
-        let mut picks = Vec::with_capacity(sources.iter().map(|it| it.live()).sum());
-        for (source, chunk) in sources.iter().enumerate() {
-            picks.extend(chunk.live_rows().map(|row| Pick::of(chunk, source, row)));
-        }
-        Pick::sort(&mut picks, &sources, self.pieces);
-        let rows = gather(&layout.schema, &sources, &picks)?;
-        let merged = Chunk::new(rows, gather_keys(&sources, &picks)?, layout);
-        let live = self.live;
-        let id = self.slot(merged);
-        self.live = live;
-        if self.several {
-            ids.iter().for_each(|old| self.forget_runs(piece, *old));
-            self.add_runs(piece, id);
-        } else {
-            let index = index_of(&mut self.shared, &mut self.panes, piece);
-            for (at, pick) in picks.iter().enumerate() {
-                let from = Place::new(ids.get(pick.source).copied().unwrap_or(u32::MAX), pick.row);
-                if let Some(entry) = index.find_mut(pick.hash, |it| it.place == from) {
-                    entry.place = Place::new(id, at);
-                }
-            }
-        }
-        if let Some(pane) = self.panes.get_mut(&piece) {
-            let at = pane.chunks.iter().position(|it| ids.first() == Some(it)).unwrap_or(0);
-            pane.chunks.insert(at, id);
-            pane.chunks.retain(|it| !ids.contains(it));
-        }
-        for id in ids {
-            if let Some(chunk) = self.chunks.get_mut(*id as usize).and_then(Option::take) {
-                self.bytes -= chunk.bytes();
-                self.emptied.push(*id);
-            }
-        }
-        Ok(())
-    }
-
-    fn drop_dead(&mut self, piece: Option<i64>) {
-        let Some(pane) = self.panes.get(&piece) else { return };
-        let dead: Vec<u32> = pane.chunks.iter().copied().filter(|id| self.size(*id).0 == 0).collect();
-        for id in &dead {
-            if self.several {
-                self.forget_runs(piece, *id);
-            }
-            self.unslot(*id);
-        }
-        if let Some(pane) = self.panes.get_mut(&piece) {
-            pane.chunks.retain(|it| !dead.contains(it));
-            if pane.chunks.is_empty() {
-                self.panes.remove(&piece);
-            }
-        }
     }
 
     fn drop_piece(&mut self, piece: Option<i64>) {
@@ -351,7 +267,7 @@ impl Level {
     }
 
     fn size(&self, id: u32) -> (usize, usize) {
-        self.chunk(id).map_or((0, 0), |it| (it.live(), it.bytes()))
+        self.chunk(id).map_or((0, 0), |it| (it.live(), it.size()))
     }
 
     fn slot(&mut self, chunk: Chunk) -> u32 {
@@ -369,9 +285,16 @@ impl Level {
     }
 
     fn unslot(&mut self, id: u32) -> Option<Chunk> {
-        let chunk = self.chunks.get_mut(id as usize).and_then(Option::take)?;
+        let chunk = self.take_out(id)?;
         self.live -= chunk.live();
+        Some(chunk)
+    }
+
+    /// Takes a chunk out whose rows stay in the count.
+    fn take_out(&mut self, id: u32) -> Option<Chunk> {
+        let chunk = self.chunks.get_mut(id as usize).and_then(Option::take)?;
         self.bytes -= chunk.bytes();
+        self.on_disk -= usize::from(chunk.is_on_disk());
         self.emptied.push(id);
         Some(chunk)
     }

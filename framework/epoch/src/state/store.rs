@@ -1,18 +1,21 @@
 //! `KeyedState`: the rows of one operator by key, with an overlay for the epoch that is not decided yet.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use tidegate_api::{Error, Result};
 
-use super::chunk::{Chunk, Pick, Place, gather};
+use super::chunk::{Chunk, Place};
 use super::layout::StateLayout;
-use super::level::{Identity, Level};
+use super::level::{Identity, Lent, Level};
 use super::overlay::Overlay;
+use super::spill::SpillFolder;
 use crate::program::{OperatorDelta, OperatorSnapshot};
-use read::{Keys, chunks_through};
+use read::Keys;
 
 mod absent;
+mod evict;
 mod read;
 mod rows;
 #[cfg(test)]
@@ -64,72 +67,20 @@ impl KeyedState {
         Ok(())
     }
 
-    /// Takes out the rows whose pane is at or before `through_us`, those of this epoch too, and returns them in order
-    /// of pane, hash and key.
-    ///
-    /// # Errors
-    /// `Internal` if they can't be copied.
-    pub fn evict_through(&mut self, through_us: i64) -> Result<RecordBatch> {
-        Ok(self.evict(through_us, |_, _| true)?.0)
-    }
-
-    /// Takes them out and counts them; returns those that are `wanted`.
-    fn evict(&mut self, through_us: i64, wanted: impl Fn(&Chunk, usize) -> bool) -> Result<(RecordBatch, u64)> {
-        let mut sources: Vec<&Chunk> = Vec::new();
-        let mut picks = Vec::new();
-        let mut orphans = Vec::new();
-        let is_over = |pane: Option<i64>| pane.is_some_and(|it| it <= through_us);
-        let mut taken = 0;
-        for (id, chunk) in chunks_through(&self.overlay.level, through_us) {
-            for row in chunk.over(through_us).filter(|row| chunk.is_live(*row)) {
-                taken += 1;
-                if wanted(chunk, row) {
-                    picks.push(Pick::of(chunk, sources.len(), row));
-                }
-                // Its key may still stand in a later pane of the sealed state, where nothing else hides it for good.
-                let below = self.overlay.replaced(Place::new(id, row));
-                let chunk = self.sealed.chunk(below.chunk);
-                orphans.extend(chunk.filter(|it| !is_over(it.pane(below.row()))).map(|_| below));
-            }
-            sources.push(chunk);
-        }
-        let mut evicted = 0;
-        let mut evicts = false;
-        for (id, chunk) in chunks_through(&self.sealed, through_us) {
-            for row in chunk.over(through_us).filter(|row| chunk.is_live(*row)) {
-                evicts = true;
-                if !self.overlay.is_over(chunk.pane(row)) && !self.overlay.hides(Place::new(id, row)) {
-                    evicted += 1;
-                    if wanted(chunk, row) {
-                        picks.push(Pick::of(chunk, sources.len(), row));
-                    }
-                }
-            }
-            sources.push(chunk);
-        }
-        Pick::sort(&mut picks, &sources, self.layout.pieces());
-        let rows = gather(&self.layout.schema, &sources, &picks)?;
-        self.overlay.tombs.extend(orphans);
-        self.overlay.level.drop_through(through_us);
-        self.overlay.evicted += evicted;
-        self.overlay.evicts |= evicts;
-        self.overlay.through_us = self.overlay.through_us.max(Some(through_us));
-        Ok((rows, (taken + evicted) as u64))
-    }
-
     /// Takes out the rows of the keys in `rows` (the whole schema, or the key columns alone) and counts them.
     ///
     /// # Errors
-    /// `Config` if the columns are not those of the layout.
+    /// `Config` if the columns are not those of the layout; as reading rows that are on disk.
     pub fn remove(&mut self, rows: &RecordBatch) -> Result<u64> {
         let keys = Keys::of(&self.layout, rows)?;
+        let lent = self.lend(&keys)?;
         let mut removed = 0;
         for at in 0..keys.len() {
             let wanted = keys.get(at);
-            if let Some(place) = self.overlay.level.find(wanted) {
+            if let Some(place) = self.overlay.level.find(wanted, &Lent::NONE) {
                 self.remove_new(place);
                 removed += 1;
-            } else if let Some(place) = self.sealed_row(wanted) {
+            } else if let Some(place) = self.sealed_row(wanted, &lent) {
                 self.remove_sealed(place);
                 removed += 1;
             }
@@ -195,6 +146,15 @@ impl KeyedState {
         self.sealed.recycle();
     }
 
+    /// Moves a sealed chunk to disk; no epoch may be undecided: its rows are where they were.
+    ///
+    /// # Errors
+    /// `Transient` if the disk fails; then all is as before.
+    pub(super) fn spill(&mut self, chunk: u32, folder: &Arc<SpillFolder>) -> Result<()> {
+        let within = |e: Error| e.within(format!("state of operator '{}'", self.layout.operator));
+        self.sealed.spill(chunk, folder).map_err(within)
+    }
+
     /// Forgets the overlay.
     pub fn discard(&mut self) {
         self.overlay = Overlay::new(&self.layout);
@@ -229,8 +189,8 @@ impl KeyedState {
     pub fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
         self.layout.admit(&snapshot.operator, &snapshot.layout)?;
         let mut level = Level::new(&self.layout);
-        for rows in &snapshot.rows {
-            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(rows)?, None)? {
+        for rows in snapshot.batches() {
+            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(&rows?)?, None)? {
                 let (piece, id) = (chunk.piece(), level.add(chunk));
                 if level.has_several() {
                     level.add_runs(piece, id);
@@ -238,8 +198,9 @@ impl KeyedState {
                 }
                 for (row, hash) in hashes.iter().enumerate() {
                     let Some(chunk) = level.chunk(id) else { continue };
-                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key: chunk.key(row), id: None };
-                    if level.find(wanted).is_some() {
+                    let key = chunk.key(row).unwrap_or_default();
+                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key, id: None };
+                    if level.find(wanted, &Lent::NONE).is_some() {
                         return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
                     }
                     level.point(piece, *hash, Place::NONE, Place::new(id, row));
@@ -264,12 +225,15 @@ impl KeyedState {
     /// Makes the rows of a new overlay chunk findable, and hides what they replace.
     fn index(&mut self, id: u32, first: u32, hashes: &[u64]) -> Result<()> {
         let mut replaced = Vec::with_capacity(hashes.len());
+        let new = self.overlay.level.chunk(id);
+        let panes = hashes.iter().enumerate().map(|(row, hash)| (new.and_then(|it| it.pane(row)), *hash));
+        let lent = self.sealed.lend(panes)?;
         for (row, hash) in hashes.iter().enumerate() {
             let Some(chunk) = self.overlay.level.chunk(id) else { continue };
-            let (piece, wanted) =
-                (chunk.piece(), Identity { pane: chunk.pane(row), hash: *hash, key: chunk.key(row), id: None });
-            let known = self.overlay.level.find(wanted);
-            let below = if known.is_none() { self.sealed_row(wanted) } else { None };
+            let key = chunk.key(row).unwrap_or_default();
+            let (piece, wanted) = (chunk.piece(), Identity { pane: chunk.pane(row), hash: *hash, key, id: None });
+            let known = self.overlay.level.find(wanted, &Lent::NONE);
+            let below = if known.is_none() { self.sealed_row(wanted, &lent) } else { None };
             let below = match (known, below) {
                 (Some(known), _) if known.chunk >= first => {
                     let operator = &self.layout.operator;

@@ -36,6 +36,8 @@ max.bytes.per.epoch: 20
 min.epochs.to.retain: 3
 shutdown.timeout: 5 seconds
 stage.outputs: false
+state.memory: 64 MiB
+state.spill.dir: /tmp/spill
 tasks.max: 2
 exactly.once.support: requested
 output.mode: complete
@@ -54,6 +56,8 @@ sources.s.static: true",
     assert_eq!(options.target_latency, Some(Duration::from_millis(500)));
     assert_eq!(options.max_ahead, Some(Duration::from_secs(3600)));
     assert!(!options.no_data_epochs && !options.stage_outputs);
+    assert_eq!(options.state_memory, Some(64 << 20));
+    assert_eq!(options.state_spill_dir.as_deref(), Some(Path::new("/tmp/spill")));
     assert_eq!((options.max_rows_per_epoch, options.max_bytes_per_epoch), (Some(10), Some(20)));
     assert_eq!((options.min_epochs_to_retain, options.tasks_max), (3, 2));
     assert_eq!(options.shutdown_timeout, Duration::from_secs(5));

@@ -10,7 +10,7 @@ use tidegate_api::Result;
 use super::copying;
 
 /// The same rows without the buffers that views would keep alive: taking rows copies all else.
-pub(super) fn compacted(rows: &RecordBatch) -> Result<RecordBatch> {
+pub(in crate::state) fn compacted(rows: &RecordBatch) -> Result<RecordBatch> {
     if !rows.schema_ref().fields().iter().any(|it| has_views(it.data_type())) {
         return Ok(rows.clone());
     }

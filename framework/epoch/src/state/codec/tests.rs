@@ -31,8 +31,13 @@ fn deltas() -> Vec<OperatorDelta> {
 }
 
 fn snapshot() -> Vec<OperatorSnapshot> {
-    let full = OperatorSnapshot { operator: "a".into(), layout: "v1".into(), rows: vec![rows(0, 9), rows(9, 20)] };
-    vec![full, OperatorSnapshot { operator: "b".into(), layout: "v1".into(), rows: Vec::new() }]
+    let of = |operator: &str, rows| OperatorSnapshot {
+        operator: operator.into(),
+        layout: "v1".into(),
+        rows,
+        spilled: Vec::new(),
+    };
+    vec![of("a", vec![rows(0, 9), rows(9, 20)]), of("b", Vec::new())]
 }
 
 #[test]

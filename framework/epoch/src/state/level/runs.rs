@@ -1,15 +1,14 @@
 //! A level whose keys may have several rows: its index holds the runs of each chunk. A run stays in it as long as its
 //! chunk, whatever of it is dead.
 
-use super::{Entry, Identity, Level, Place, forget, index_of};
+use super::{Entry, Identity, Lent, Level, Place, forget, index_of};
 
 impl Level {
     /// Where the runs of a key begin, in no order.
-    pub(in crate::state) fn runs(&self, pane: Option<i64>, hash: u64, key: &[u8]) -> impl Iterator<Item = Place> {
+    pub(in crate::state) fn runs(&self, wanted: Identity<'_>, lent: &Lent) -> impl Iterator<Item = Place> {
+        let Identity { pane, hash, key, .. } = wanted;
         let entries = self.index(pane).into_iter().flat_map(move |it| it.iter_hash(hash));
-        let same = move |it: &&Entry| {
-            it.hash == hash && self.chunk(it.place.chunk).is_some_and(|chunk| chunk.key(it.place.row()) == key)
-        };
+        let same = move |it: &&Entry| it.hash == hash && self.has_key(it.place, key, lent);
         entries.filter(same).map(|it| it.place)
     }
 
@@ -32,9 +31,9 @@ impl Level {
     }
 
     /// The live row that is `wanted`.
-    pub(super) fn find_in_runs(&self, wanted: Identity<'_>) -> Option<Place> {
-        let Identity { pane, hash, key, id } = wanted;
-        self.runs(pane, hash, key).find_map(|run| {
+    pub(super) fn find_in_runs(&self, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
+        let Identity { pane, id, .. } = wanted;
+        self.runs(wanted, lent).find_map(|run| {
             let chunk = self.chunk(run.chunk)?;
             let row = chunk.in_run(run.row(), pane, id)?;
             chunk.is_live(row).then(|| Place::new(run.chunk, row))

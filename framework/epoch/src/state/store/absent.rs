@@ -7,15 +7,17 @@ use tidegate_api::Result;
 
 use super::KeyedState;
 use super::read::Keys;
+use crate::state::level::Lent;
 
 impl KeyedState {
     /// Which rows (of the whole schema, or the key columns alone) have a key that neither the state holds, with this epoch's
     /// changes, nor an earlier one of the rows.
     ///
     /// # Errors
-    /// `Config` if the columns are not those of the layout.
+    /// `Config` if the columns are not those of the layout; as reading rows that are on disk.
     pub fn absent(&self, rows: &RecordBatch) -> Result<BooleanArray> {
         let keys = Keys::of(&self.layout, rows)?;
+        let lent = self.lend(&keys)?;
         let mut seen: HashTable<(u64, usize)> = HashTable::with_capacity(keys.len());
         let mut absent = Vec::with_capacity(keys.len());
         for row in 0..keys.len() {
@@ -25,7 +27,7 @@ impl KeyedState {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
                     vacant.insert((wanted.hash, row));
-                    self.overlay.level.find(wanted).is_none() && self.sealed_row(wanted).is_none()
+                    self.overlay.level.find(wanted, &Lent::NONE).is_none() && self.sealed_row(wanted, &lent).is_none()
                 }
             };
             absent.push(is_new);

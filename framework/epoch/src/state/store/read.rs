@@ -7,10 +7,10 @@ use tidegate_api::{Error, Result};
 
 use super::KeyedState;
 use crate::program::{OperatorDelta, OperatorSnapshot};
-use crate::state::chunk::{Chunk, Pick, Place, gather};
+use crate::state::chunk::{Chunk, Pick, Place, Sources, gather};
 use crate::state::key::key_hash;
 use crate::state::layout::StateLayout;
-use crate::state::level::{Identity, Level};
+use crate::state::level::{Identity, Lent, Level};
 
 /// Rows of a batch that `all` gives.
 const BATCH_ROWS: usize = 1 << 16;
@@ -20,15 +20,16 @@ impl KeyedState {
     /// which the keys first come.
     ///
     /// # Errors
-    /// `Config` if the columns are not those of the layout.
+    /// `Config` if the columns are not those of the layout; as reading rows that are on disk.
     pub fn matching(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let keys = Keys::of(&self.layout, rows)?;
+        let lent = self.lend(&keys)?;
         let mut found = Vec::new();
         for at in 0..keys.len() {
             let wanted = keys.get(at);
-            let place = match self.overlay.level.find(wanted) {
+            let place = match self.overlay.level.find(wanted, &Lent::NONE) {
                 Some(place) => Some((false, place)),
-                None => self.sealed_row(wanted).map(|it| (true, it)),
+                None => self.sealed_row(wanted, &lent).map(|it| (true, it)),
             };
             found.extend(place.map(|(sealed, place)| (sealed, place, at)));
         }
@@ -47,6 +48,7 @@ impl KeyedState {
         }
         picks.sort_unstable_by_key(|it| it.0);
         let picks: Vec<_> = picks.into_iter().map(|it| it.1).collect();
+        let sources = Sources::new(sources, picks.iter().map(|it| (it.source, it.row)))?;
         gather(&self.layout.schema, &sources, &picks)
     }
 
@@ -71,6 +73,7 @@ impl KeyedState {
                 picks.extend(chunk.live_rows().filter(seen).map(|row| Pick::of(chunk, sources.len(), row)));
                 sources.push(chunk);
             }
+            let sources = Sources::new(sources, picks.iter().map(|it| (it.source, it.row)))?;
             Pick::sort(&mut picks, &sources, self.layout.pieces());
             for part in picks.chunks(BATCH_ROWS) {
                 batches.push(gather(&self.layout.schema, &sources, part)?);
@@ -89,9 +92,24 @@ impl KeyedState {
         self.len() == 0
     }
 
-    /// Bytes held by rows, keys and indexes.
+    /// Bytes held in memory by rows, keys and indexes.
     pub fn memory_bytes(&self) -> usize {
         self.sealed.bytes() + self.overlay.bytes()
+    }
+
+    /// Bytes of its files on local disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.sealed.file_bytes()
+    }
+
+    /// Bytes of sealed rows and their keys that are in memory: what a [`StateMemory`](crate::state::StateMemory) limits.
+    pub fn held_bytes(&self) -> usize {
+        self.sealed.held().map(|it| it.2).sum()
+    }
+
+    /// The sealed chunks that are in memory: number, age and bytes.
+    pub(in crate::state) fn held_chunks(&self) -> impl Iterator<Item = (u32, u64, usize)> {
+        self.sealed.held()
     }
 
     /// What the overlay changes, rows ordered by virtual node; none if it changes nothing.
@@ -107,7 +125,7 @@ impl KeyedState {
                 sources.push(chunk);
             }
         }
-        let puts = self.by_node(&sources, puts)?;
+        let puts = self.by_node(sources, puts)?;
         let tombstones = self.tombstones()?;
         let evict_through_us = self.overlay.through_us.filter(|_| self.overlay.evicts);
         if puts.is_none() && tombstones.is_none() && evict_through_us.is_none() {
@@ -117,24 +135,35 @@ impl KeyedState {
         Ok(Some(OperatorDelta { operator, layout, evict_through_us, tombstones, puts }))
     }
 
-    /// The sealed state. Chunks without dead rows are shared, not copied.
+    /// The sealed state. Chunks without dead rows are shared, not copied; those on disk stay there until the snapshot's
+    /// rows are asked for.
     ///
     /// # Errors
     /// `Internal` if the rows can't be copied.
     pub fn snapshot(&self) -> Result<OperatorSnapshot> {
-        let mut rows = Vec::new();
+        let (mut rows, mut spilled) = (Vec::new(), Vec::new());
         for (piece, _) in self.sealed.pieces() {
             for (_, chunk) in chunks_of(&self.sealed, piece).filter(|(_, chunk)| chunk.live() > 0) {
+                if let Some(on_disk) = chunk.spilled() {
+                    spilled.push(on_disk);
+                    continue;
+                }
                 let picks: Vec<_> = chunk.live_rows().map(|row| Pick { pane: None, hash: 0, source: 0, row }).collect();
-                rows.push(gather(&self.layout.schema, &[chunk], &picks)?);
+                rows.push(gather(&self.layout.schema, &Sources::new(vec![chunk], std::iter::empty())?, &picks)?);
             }
         }
-        Ok(OperatorSnapshot { operator: self.layout.operator.clone(), layout: self.layout.layout.clone(), rows })
+        let (operator, layout) = (self.layout.operator.clone(), self.layout.layout.clone());
+        Ok(OperatorSnapshot { operator, layout, rows, spilled })
+    }
+
+    /// Reads the keys of sealed rows on disk that may be these.
+    pub(super) fn lend(&self, keys: &Keys) -> Result<Lent> {
+        self.sealed.lend((0..keys.len()).map(|it| keys.get(it)).map(|it| (it.pane, it.hash)))
     }
 
     /// The sealed row of a key, if the overlay leaves it to be seen.
-    pub(super) fn sealed_row(&self, wanted: Identity<'_>) -> Option<Place> {
-        self.sealed.find(wanted).filter(|it| self.is_seen(*it))
+    pub(super) fn sealed_row(&self, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
+        self.sealed.find(wanted, lent).filter(|it| self.is_seen(*it))
     }
 
     /// True if the overlay leaves a live sealed row to be seen.
@@ -160,17 +189,18 @@ impl KeyedState {
                 picks.push(Pick::of(chunk, sources.len() - 1, place.row()));
             }
         }
-        let Some(rows) = self.by_node(&sources, picks)? else { return Ok(None) };
+        let Some(rows) = self.by_node(sources, picks)? else { return Ok(None) };
         let keys = rows.project(&self.layout.identity()).map_err(|e| Error::internal("state keys").because(e))?;
         Ok(Some(keys))
     }
 
-    fn by_node(&self, sources: &[&Chunk], mut picks: Vec<Pick>) -> Result<Option<RecordBatch>> {
+    fn by_node(&self, chunks: Vec<&Chunk>, mut picks: Vec<Pick>) -> Result<Option<RecordBatch>> {
         if picks.is_empty() {
             return Ok(None);
         }
-        Pick::sort_by_node(&mut picks, sources);
-        gather(&self.layout.schema, sources, &picks).map(Some)
+        let sources = Sources::new(chunks, picks.iter().map(|it| (it.source, it.row)))?;
+        Pick::sort_by_node(&mut picks, &sources);
+        gather(&self.layout.schema, &sources, &picks).map(Some)
     }
 }
 

@@ -16,9 +16,12 @@ use std::sync::Arc;
 use tidegate_api::{Error, Result};
 
 use super::KeyedState;
-use crate::state::chunk::{Chunk, Place, gather_columns};
+use crate::state::chunk::{Chunk, Place, Sources, gather_columns};
 use crate::state::key::key_hash;
-use crate::state::level::{Identity, Level};
+use crate::state::level::{Identity, Lent, Level};
+
+/// Keys of so many probing rows are read from disk at once.
+const LENT_ROWS: usize = 1 << 16;
 
 /// A row of the state, until that is sealed or discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,16 +122,26 @@ impl KeyedState {
 
     /// The rows of the keys of `probe` from number `from` on, until there are `most` pairs or more; and the number to go on
     /// from. Sees what this epoch changed.
-    pub fn matches(&self, probe: &Probe, from: usize, most: usize) -> (Matches, usize) {
+    ///
+    /// # Errors
+    /// As reading rows that are on disk.
+    pub fn matches(&self, probe: &Probe, from: usize, most: usize) -> Result<(Matches, usize)> {
         let mut matches = Matches::default();
         let mut found = Vec::new();
+        let (mut lent, mut lent_to) = (Lent::NONE, from);
         for row in from..probe.len() {
             if matches.rows.len() >= most {
-                return (matches, row);
+                return Ok((matches, row));
+            }
+            if row == lent_to {
+                lent_to = probe.len().min(row + LENT_ROWS);
+                let wanted = (row..lent_to).filter_map(|it| probe.get(it)).map(|it| (it.0.pane, it.0.hash));
+                lent = self.sealed.lend(wanted)?;
             }
             let Some((wanted, range)) = probe.get(row) else { continue };
-            rows_of(&self.overlay.level, wanted, range, |id, place| found.push((id, RowRef { sealed: false, place })));
-            rows_of(&self.sealed, wanted, range, |id, place| {
+            let new = |id, place| found.push((id, RowRef { sealed: false, place }));
+            rows_of(&self.overlay.level, wanted, range, &Lent::NONE, new);
+            rows_of(&self.sealed, wanted, range, &lent, |id, place| {
                 if self.is_seen(place) {
                     found.push((id, RowRef { sealed: true, place }));
                 }
@@ -139,13 +152,13 @@ impl KeyedState {
             matches.probe.extend(std::iter::repeat_n(u32::try_from(row).unwrap_or(u32::MAX), found.len()));
             matches.rows.extend(found.drain(..).map(|it| it.1));
         }
-        (matches, probe.len())
+        Ok((matches, probe.len()))
     }
 
     /// Some columns of rows that were found.
     ///
     /// # Errors
-    /// `Internal` if they can't be copied.
+    /// `Internal` if they can't be copied; as reading rows that are on disk.
     pub fn take(&self, rows: &[RowRef], columns: &[usize]) -> Result<Vec<ArrayRef>> {
         let mut sources: Vec<&Chunk> = Vec::new();
         let mut known: Vec<(bool, u32, usize)> = Vec::new();
@@ -171,6 +184,7 @@ impl KeyedState {
             let none = RecordBatch::new_empty(self.layout.schema.clone());
             return Ok(columns.iter().filter_map(|it| none.columns().get(*it).cloned()).collect());
         }
+        let sources = Sources::new(sources, places.iter().copied())?;
         gather_columns(columns.iter().copied(), &sources, &places)
     }
 
@@ -240,36 +254,26 @@ impl KeyedState {
         }
     }
 
-    /// As [`Self::evict_through`], but returns only the rows in which the BOOLEAN `flag` is not true (without a column:
-    /// none); and how many were taken out.
-    ///
-    /// # Errors
-    /// `Internal` if they can't be copied.
-    pub fn evict_unless(&mut self, through_us: i64, flag: Option<usize>) -> Result<(RecordBatch, u64)> {
-        self.evict(through_us, |chunk, row| {
-            let column = flag.and_then(|it| chunk.columns().get(it)).and_then(|it| it.as_boolean_opt());
-            column.is_some_and(|it| !it.value(row))
-        })
-    }
-
     /// Writes rows of which some may be there.
     pub(super) fn put_runs(&mut self, chunk: Chunk, hashes: &[u64]) -> Result<()> {
         let mut replaced = Vec::with_capacity(chunk.len());
         let mut last = None;
+        let lent = self.sealed.lend(hashes.iter().enumerate().map(|(row, hash)| (chunk.pane(row), *hash)))?;
         for (row, hash) in hashes.iter().enumerate() {
-            let wanted = Identity { pane: chunk.pane(row), hash: *hash, key: chunk.key(row), id: chunk.id(row) };
+            let key = chunk.key(row).unwrap_or_default();
+            let wanted = Identity { pane: chunk.pane(row), hash: *hash, key, id: chunk.id(row) };
             let this = (wanted.key, wanted.pane, wanted.id);
             if last.replace(this) == Some(this) {
                 let operator = &self.layout.operator;
                 return Err(Error::internal(format!("state of operator '{operator}': a key is put twice at once")));
             }
-            replaced.push(match self.overlay.level.find(wanted) {
+            replaced.push(match self.overlay.level.find(wanted, &Lent::NONE) {
                 Some(known) => {
                     let below = self.overlay.replaced(known);
                     self.overlay.level.kill(known);
                     below
                 }
-                None => match self.sealed_row(wanted) {
+                None => match self.sealed_row(wanted, &lent) {
                     Some(below) => {
                         self.overlay.hide(below);
                         below
@@ -287,8 +291,14 @@ impl KeyedState {
 }
 
 /// The live rows of a key, with their numbers.
-fn rows_of(level: &Level, wanted: Identity<'_>, range: Option<(i64, i64)>, mut found: impl FnMut(i64, Place)) {
-    for run in level.runs(wanted.pane, wanted.hash, wanted.key) {
+fn rows_of(
+    level: &Level,
+    wanted: Identity<'_>,
+    range: Option<(i64, i64)>,
+    lent: &Lent,
+    mut found: impl FnMut(i64, Place),
+) {
+    for run in level.runs(wanted, lent) {
         let Some(chunk) = level.chunk(run.chunk) else { continue };
         for row in chunk.run(run.row(), range).filter(|row| chunk.is_live(*row)) {
             found(chunk.id(row).unwrap_or(0), Place::new(run.chunk, row));

@@ -9,10 +9,11 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestRunner};
 
 use super::*;
-use crate::state::{encode_keys, key_hash, virtual_node};
+use crate::state::{StateMemory, encode_keys, key_hash, virtual_node};
 
 mod model;
 mod rows;
+mod spill;
 
 type Row = (i64, Option<i64>, i64);
 
@@ -80,6 +81,46 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
+/// The rows of a snapshot.
+fn sealed(state: &KeyedState) -> Vec<Row> {
+    rows(&snapshot_rows(state))
+}
+
+fn snapshot_rows(state: &KeyedState) -> Vec<RecordBatch> {
+    state.snapshot().unwrap().batches().collect::<Result<_>>().unwrap()
+}
+
+/// Budgets for random operations: none, nothing stays in memory, some does.
+fn budgets() -> impl Strategy<Value = Option<u64>> {
+    proptest::sample::select(vec![None, Some(0), Some(3000)])
+}
+
+/// A budget with its folder.
+struct Budget {
+    memory: StateMemory,
+    limit: usize,
+    folder: tempfile::TempDir,
+}
+
+impl Budget {
+    fn new(limit: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = StateMemory::open(limit, &folder.path().join("spill")).unwrap();
+        Self { memory, limit: limit as usize, folder }
+    }
+
+    fn keep(&self, state: &mut KeyedState) {
+        self.memory.keep_within(std::iter::once(&mut *state)).unwrap();
+        assert!(state.held_bytes() <= self.limit, "{} of {}", state.held_bytes(), self.limit);
+    }
+
+    /// The files on disk.
+    fn files(&self) -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(self.folder.path().join("spill")).unwrap();
+        files.map(|it| it.unwrap().path()).collect()
+    }
+}
+
 fn all(state: &KeyedState) -> Vec<Row> {
     sorted(rows(&state.all().unwrap()))
 }
@@ -92,7 +133,7 @@ fn the_overlay_wins_and_discard_brings_the_sealed_rows_back() {
         state.seal();
         state.put(batch(&[(2, Some(S), 21), (3, Some(S), 30)])).unwrap();
         assert_eq!(all(&state), [(1, Some(S), 10), (2, Some(S), 21), (3, Some(S), 30)]);
-        assert_eq!(rows(&state.snapshot().unwrap().rows).len(), 2);
+        assert_eq!(sealed(&state).len(), 2);
         let found =
             state.matching(&batch(&[(3, Some(S), 0), (9, Some(S), 0), (2, Some(S), 0), (3, Some(S), 1)])).unwrap();
         assert_eq!(rows(&[found]), [(3, Some(S), 30), (2, Some(S), 21)]);

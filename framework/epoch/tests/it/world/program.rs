@@ -198,7 +198,7 @@ impl Program for Windows {
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
         let rows = if self.state.is_empty() { Vec::new() } else { vec![batch(&self.state)] };
-        Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: self.layout.into(), rows }])
+        Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: self.layout.into(), rows, spilled: Vec::new() }])
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {

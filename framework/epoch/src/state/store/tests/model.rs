@@ -30,15 +30,16 @@ struct Pair {
     state: KeyedState,
     model: Model,
     pane_in_key: bool,
+    budget: Option<Budget>,
     base: OperatorSnapshot,
     deltas: Vec<OperatorDelta>,
 }
 
 impl Pair {
-    fn new(pane_in_key: bool) -> Self {
+    fn new(pane_in_key: bool, budget: Option<u64>) -> Self {
         let state = state(pane_in_key);
-        let base = state.snapshot().unwrap();
-        Self { state, model: Model::default(), pane_in_key, base, deltas: Vec::new() }
+        let (base, budget) = (state.snapshot().unwrap(), budget.map(Budget::new));
+        Self { state, model: Model::default(), pane_in_key, budget, base, deltas: Vec::new() }
     }
 
     fn key(&self, key: i64, pane: Option<i64>) -> Key {
@@ -71,6 +72,7 @@ impl Pair {
                 prop_assert!(delta.is_some() || self.model.now == self.model.sealed);
                 self.deltas.extend(delta);
                 self.state.seal();
+                self.budget.iter().for_each(|it| it.keep(&mut self.state));
                 self.model.sealed = self.model.now.clone();
                 if self.deltas.len() % 5 == 4 {
                     (self.base, self.deltas) = (self.state.snapshot().unwrap(), Vec::new());
@@ -86,6 +88,7 @@ impl Pair {
                 restored.load(&base[0]).unwrap();
                 for delta in decode_deltas(&encode_deltas(&self.deltas).unwrap()).unwrap() {
                     restored.apply(&delta).unwrap();
+                    self.budget.iter().for_each(|it| it.keep(&mut restored));
                 }
                 self.state.discard();
                 self.model.now = self.model.sealed.clone();
@@ -103,8 +106,7 @@ impl Pair {
         let order: Vec<_> = (0..now.len()).map(|it| (now[it].1, key_hash(keys.value(it)))).collect();
         prop_assert!(order.is_sorted(), "order of {:?}", now);
         prop_assert_eq!(self.state.len(), self.model.now.len());
-        let sealed = rows(&self.state.snapshot().unwrap().rows);
-        prop_assert_eq!(sorted(sealed), sorted(self.model.sealed.values().copied().collect()));
+        prop_assert_eq!(sorted(sealed(&self.state)), sorted(self.model.sealed.values().copied().collect()));
         let wanted: Vec<Row> = self.model.now.values().copied().chain([(77, None, 0), (78, Some(S), 0)]).collect();
         let found = rows(&[self.state.matching(&batch(&wanted)).unwrap()]);
         prop_assert_eq!(&found, &wanted[..self.model.now.len()]);
@@ -140,8 +142,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 #[test]
 fn random_operations_agree_with_a_model() {
-    random_cases(300, &(any::<bool>(), ops()), |(pane_in_key, ops)| {
-        let mut pair = Pair::new(pane_in_key);
+    random_cases(400, &(any::<bool>(), budgets(), ops()), |(pane_in_key, budget, ops)| {
+        let mut pair = Pair::new(pane_in_key, budget);
         ops.iter().try_for_each(|op| pair.run(op))
     });
 }

@@ -76,6 +76,7 @@ struct Pair {
     sealed: BTreeMap<i64, Cell>,
     now: BTreeMap<i64, Cell>,
     pane_in_key: bool,
+    budget: Option<Budget>,
     base: OperatorSnapshot,
     deltas: Vec<OperatorDelta>,
 }
@@ -90,7 +91,7 @@ impl Pair {
         }
         let (mut found, mut from) = (Vec::new(), 0);
         while from < wanted.len() {
-            let (matches, next) = self.state.matches(&probe, from, most);
+            let (matches, next) = self.state.matches(&probe, from, most).unwrap();
             found.extend(matches.probe.into_iter().zip(matches.rows));
             from = next;
         }
@@ -137,6 +138,7 @@ impl Pair {
             Op::Seal => {
                 self.deltas.extend(self.state.delta().unwrap());
                 self.state.seal();
+                self.budget.iter().for_each(|it| it.keep(&mut self.state));
                 self.sealed = self.now.clone();
                 if self.deltas.len() % 5 == 4 {
                     (self.base, self.deltas) = (self.state.snapshot().unwrap(), Vec::new());
@@ -152,6 +154,7 @@ impl Pair {
                 restored.load(&base[0]).unwrap();
                 for delta in decode_deltas(&encode_deltas(&self.deltas).unwrap()).unwrap() {
                     restored.apply(&delta).unwrap();
+                    self.budget.iter().for_each(|it| it.keep(&mut restored));
                 }
                 self.state.discard();
                 self.now = self.sealed.clone();
@@ -168,7 +171,7 @@ impl Pair {
         prop_assert_eq!(self.state.len(), self.now.len());
         let mut sealed: Vec<Cell> = self.sealed.values().copied().collect();
         sealed.sort();
-        prop_assert_eq!(of_batches(&self.state.snapshot().unwrap().rows), sealed);
+        prop_assert_eq!(of_batches(&snapshot_rows(&self.state)), sealed);
         let panes = panes();
         let wanted: Vec<(i64, Option<i64>)> = (0..5).flat_map(|key| panes.iter().map(move |it| (key, *it))).collect();
         for range in [None, Some((0, S)), Some((S, 3 * S))] {
@@ -215,10 +218,11 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 #[test]
 fn random_operations_agree_with_a_model() {
-    random_cases(250, &(any::<bool>(), ops()), |(pane_in_key, ops)| {
+    random_cases(350, &(any::<bool>(), budgets(), ops()), |(pane_in_key, budget, ops)| {
         let state = state(pane_in_key);
         let (base, empty) = (state.snapshot().unwrap(), BTreeMap::new());
-        let mut pair = Pair { state, sealed: empty.clone(), now: empty, pane_in_key, base, deltas: Vec::new() };
+        let (budget, deltas) = (budget.map(Budget::new), Vec::new());
+        let mut pair = Pair { state, sealed: empty.clone(), now: empty, pane_in_key, budget, base, deltas };
         ops.iter().try_for_each(|op| pair.run(op))
     });
 }
@@ -237,7 +241,7 @@ fn a_hot_key_is_found_by_its_panes() {
     let wanted: Vec<(i64, Option<i64>)> = (0..1000).map(|_| (1, None)).collect();
     let bound = |by: i64| Int64Array::from_iter_values((0..1000).map(|it| it * 100_000 + by));
     let probe = state.probe(&keys(&state, &wanted), wanted.len()).unwrap().within(bound(0), bound(1999));
-    let (matches, next) = state.matches(&probe, 0, usize::MAX);
+    let (matches, next) = state.matches(&probe, 0, usize::MAX).unwrap();
     assert_eq!((matches.rows.len(), next), (2000, 1000));
     // A walk over the runs would look at 100 million rows.
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
