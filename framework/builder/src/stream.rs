@@ -85,7 +85,7 @@ impl Stream {
     /// No row older than `delay` behind the newest one is awaited (Spark: `withWatermark`).
     #[must_use]
     pub fn with_watermark(&self, column: &str, delay: &str) -> Self {
-        let watermark = WatermarkSpec { column: column.to_owned(), delay: delay.to_owned() };
+        let watermark = WatermarkSpec { column: column.to_owned(), delay: delay.to_owned(), idle_timeout: None };
         self.made(Step { watermark: Some(watermark), ..Step::new("watermark", self.all()) }, true)
     }
 
