@@ -10,9 +10,12 @@ cargo build --workspace --bins --features tidegate-epoch/unowned
 cp "$target/tidegate" "$target/tidegate-unowned"
 # The crash matrix makes and drops a hundred thousand queries: giving memory back each time costs an eighth of its CPU.
 export MALLOC_TRIM_THRESHOLD_=536870912
+# What a test that passes prints is shown too: skips, seeds, numbers of cases.
+options=("$@")
+[[ " $* " == *" -- "* ]] || options+=(--)
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
+cargo test --workspace --no-fail-fast "${options[@]}" --show-output 2>&1 | tee "$log"
 skipped=$(grep -c '^SKIPPED' "$log" || true)
 echo "skipped: $skipped"
 if [ "$skipped" -gt 0 ] && [ "${CI:-}" = true ]; then
