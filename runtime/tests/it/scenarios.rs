@@ -30,7 +30,9 @@ async fn all_pass(state_memory: Option<&str>) {
     for path in &files {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let mut scenario = Scenario::read(path).unwrap_or_else(|e| panic!("{name}: {e}"));
-        state_memory.iter().for_each(|it| scenario.settings.push("state.memory", *it));
+        if let Some(bytes) = state_memory.filter(|_| scenario.settings.get("state.memory").is_none()) {
+            scenario.settings.push("state.memory", bytes);
+        }
         if let Err(failure) = scenario::run(&scenario, &registry).await {
             failures.push(format!("{name}: {failure}"));
         }
