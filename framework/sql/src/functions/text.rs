@@ -1,12 +1,15 @@
-//! `split(text, regex[, limit])` as Java splits, and `lossy_string(bytes)`, which casts of BINARY to STRING become.
+//! `split(text, regex[, limit])` as Java splits, `concat` that is null if an argument is, and `lossy_string(bytes)`, which
+//! casts of BINARY to STRING become.
 
 use std::sync::Arc;
 
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, StringArray};
+use arrow_array::{Array, BooleanArray, StringArray};
+use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
-use datafusion::common::{DataFusionError, plan_err};
+use arrow_select::nullif::nullif;
+use datafusion::common::{DataFusionError, ScalarValue, plan_err};
 use datafusion::functions::regex::compile_regex;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
@@ -27,6 +30,11 @@ pub(crate) fn split() -> Arc<ScalarUDF> {
     let three = TypeSignature::Exact(vec![DataType::Utf8, DataType::Utf8, DataType::Int64]);
     let signature = Signature::one_of(vec![two, three], Volatility::Immutable);
     Arc::new(ScalarUDF::new_from_impl(Split { signature }))
+}
+
+/// `concat(a, b, …)`: null if one of them is (Spark: `Concat`); DataFusion's leaves nulls out.
+pub(crate) fn concat() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(Concat { texts: datafusion::functions::string::concat() }))
 }
 
 /// `lossy_string(bytes)`: what is no UTF-8 becomes U+FFFD.
@@ -138,5 +146,47 @@ impl ScalarUDFImpl for LossyString {
         let bytes = bytes.to_array(args.number_rows)?;
         let text = binary_to_string(bytes.as_binary()).map_err(external)?;
         Ok(ColumnarValue::Array(Arc::new(text)))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Concat {
+    /// DataFusion's.
+    texts: Arc<ScalarUDF>,
+}
+
+impl ScalarUDFImpl for Concat {
+    fn name(&self) -> &str {
+        "concat"
+    }
+
+    fn signature(&self) -> &Signature {
+        self.texts.signature()
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>, DataFusionError> {
+        self.texts.coerce_types(types)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType, DataFusionError> {
+        self.texts.return_type(types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
+        if args.args.iter().any(|it| matches!(it, ColumnarValue::Scalar(value) if value.is_null())) {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(args.return_type())?));
+        }
+        let nulls = args.args.iter().filter_map(|it| match it {
+            ColumnarValue::Array(array) => array.logical_nulls(),
+            ColumnarValue::Scalar(_) => None,
+        });
+        let nulls = nulls.reduce(|a, b| NullBuffer::union(Some(&a), Some(&b)).unwrap_or(a));
+        let joined = self.texts.invoke_with_args(args)?;
+        match (joined, nulls) {
+            (ColumnarValue::Array(joined), Some(nulls)) => {
+                Ok(ColumnarValue::Array(nullif(&joined, &BooleanArray::new(!nulls.inner(), None))?))
+            }
+            (joined, _) => Ok(joined),
+        }
     }
 }

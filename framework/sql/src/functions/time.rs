@@ -1,9 +1,9 @@
-//! `to_timestamp(text[, pattern])` and `timestamp_seconds(number)`.
+//! `to_timestamp(text[, pattern])`, `date_format(timestamp, pattern)` and `timestamp_seconds(number)`.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
+use arrow_array::types::{Decimal128Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, Decimal128Array, StringArray, TimestampMicrosecondArray};
 use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, ScalarValue, exec_err, plan_err};
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use tidegate_formats::datetime::{JavaPattern, parse_timestamp};
 
-use super::constant_text;
+use super::{constant, constant_text};
 use crate::error::external;
 use crate::event_time::timestamp;
 
@@ -26,6 +26,11 @@ const MICROS_DIGITS: i8 = 6;
 /// seconds.
 pub(crate) fn to_timestamp() -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(ToTimestamp { signature: Signature::user_defined(Volatility::Immutable) }))
+}
+
+/// `date_format(timestamp, pattern)`: as text, by Java's letters; a date is its midnight, a text is read as a timestamp first.
+pub(crate) fn date_format() -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::new_from_impl(DateFormat { signature: Signature::user_defined(Volatility::Immutable) }))
 }
 
 /// `timestamp_seconds(number)`: seconds since 1970, with fractions.
@@ -63,14 +68,8 @@ impl ScalarUDFImpl for ToTimestamp {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<arrow_schema::FieldRef, DataFusionError> {
-        // A wrong pattern is the query's fault: say so before any row comes.
-        match args.scalar_arguments {
-            [_] | [_, Some(ScalarValue::Null)] => {}
-            [_, Some(pattern)] => {
-                let pattern = pattern.try_as_str().flatten().unwrap_or_default();
-                JavaPattern::compile(pattern).map_err(|error| external(error.within("to_timestamp")))?;
-            }
-            _ => return plan_err!("to_timestamp: the pattern must be a constant such as 'yyyy-MM-dd HH:mm:ss'"),
+        if let [_, pattern] = args.scalar_arguments {
+            check_pattern(self.name(), *pattern)?;
         }
         Ok(Arc::new(arrow_schema::Field::new(self.name(), timestamp(), true)))
     }
@@ -89,6 +88,61 @@ impl ScalarUDFImpl for ToTimestamp {
             _ => seconds(&values)?,
         };
         Ok(ColumnarValue::Array(times))
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DateFormat {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for DateFormat {
+    fn name(&self) -> &str {
+        "date_format"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>, DataFusionError> {
+        let time = |it: &DataType| matches!(it, DataType::Timestamp(..) | DataType::Date32 | DataType::Null);
+        let text = |it: &DataType| it.is_string() || it.is_null();
+        match types {
+            [first, second] if time(first) && text(second) => Ok(vec![timestamp(), DataType::Utf8]),
+            [first, second] if text(first) && text(second) => Ok(vec![DataType::Utf8, DataType::Utf8]),
+            _ => plan_err!("date_format: expected a TIMESTAMP and a pattern, found {}", names(types)),
+        }
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType, DataFusionError> {
+        Ok(DataType::Utf8)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<arrow_schema::FieldRef, DataFusionError> {
+        if let [_, pattern] = args.scalar_arguments {
+            check_pattern(self.name(), *pattern)?;
+        }
+        Ok(Arc::new(arrow_schema::Field::new(self.name(), DataType::Utf8, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
+        let [times, pattern] = args.args.as_slice() else {
+            return plan_err!("date_format: expected a TIMESTAMP and a pattern");
+        };
+        let pattern = constant(Some(pattern), "date_format: the pattern")?;
+        if pattern.is_null() {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
+        }
+        let pattern = pattern.try_as_str().flatten().unwrap_or_default();
+        let pattern = JavaPattern::compile(pattern).map_err(external)?;
+        let mut times = times.to_array(args.number_rows)?;
+        if times.data_type() == &DataType::Utf8 {
+            times = texts(times.as_string(), |text| parse_timestamp(text.as_bytes()));
+        }
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let formatted: StringArray = times.iter().map(|it| it.map(|us| pattern.format(us))).collect();
+        Ok(ColumnarValue::Array(Arc::new(formatted)))
     }
 }
 
@@ -120,6 +174,18 @@ impl ScalarUDFImpl for TimestampSeconds {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
         let Some(values) = args.args.first() else { return plan_err!("timestamp_seconds: expected a number") };
         Ok(ColumnarValue::Array(seconds(&values.to_array(args.number_rows)?)?))
+    }
+}
+
+/// A wrong pattern is the query's fault: this says so before any row comes.
+fn check_pattern(function: &str, pattern: Option<&ScalarValue>) -> Result<(), DataFusionError> {
+    match pattern {
+        Some(ScalarValue::Null) => Ok(()),
+        Some(pattern) => {
+            let pattern = pattern.try_as_str().flatten().unwrap_or_default();
+            JavaPattern::compile(pattern).map(|_| ()).map_err(|error| external(error.within(function)))
+        }
+        None => plan_err!("{function}: the pattern must be a constant such as 'yyyy-MM-dd HH:mm:ss'"),
     }
 }
 
