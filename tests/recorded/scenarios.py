@@ -4,7 +4,8 @@ not there yet.
 usage: scenarios.py [--threads T] [--only TEXT] [--out FOLDER]
 
 Queries are chosen one by one, so that each row of docs/semantics.md has its cases; record.py draws them at random. Rows are
-written `k v t` (two streams: `side k v t`), `~` is null, epochs stand between `|`. Needs the Python with PySpark.
+written `k v t` (two streams: `side k v t`), `~` is null, epochs stand between `|`. Cases that Spark answers otherwise have no
+file; docs/semantics.md names them among the differences. Needs the Python with PySpark.
 """
 import argparse
 import os
