@@ -7,6 +7,7 @@ Both read the same files of JSON, one of each stream an epoch, and write Parquet
 JSON. Warm: the rate of what the whole input has beyond its first tenth, which is (rows of all - rows of the tenth) /
 (CPU seconds of all - those of the tenth); start-up, compilation and exit cancel out. --scale makes everything smaller.
 """
+import glob
 import hashlib
 import os
 import sys
@@ -23,7 +24,7 @@ DEDUP = """
 SELECT substr(md5(n::VARCHAR), 1, 16) AS k FROM (
     SELECT CASE WHEN i % 6 = 5 THEN hash(f * {rows} + i) % (f * {rows} + i) ELSE f * {rows} + i END AS n FROM input)"""
 SESSION = """
-SELECT i * 7368787 % {rows} AS k, make_timestamp(((1767225600 + f * 600 + hash(f * {rows} + i) % 600)::BIGINT * 1000000) AS ts
+SELECT i * 7368787 % {rows} AS k, make_timestamp((1767225600 + f * 600 + hash(f * {rows} + i) % 600)::BIGINT * 1000000) AS ts
 FROM input"""
 LEFT = """
 SELECT (f * {rows} + i) * 7368787 % ({files} * {rows}) AS id,
@@ -106,16 +107,16 @@ def tidegate(job, sources, folder, topic):
         sink |= {f"producer.override.{key}": value for key, value in harness.PRODUCER.items()}
     else:
         sink = {"connector.class": "file", "path": f"{folder}/table", "format": "parquet", "sql": sql}
-    views = {}
+    keys = {"trigger": "available-now"}
     if "deduplicate" in job:
-        views = {"once": {"sql": sql, "deduplicate": job["deduplicate"]}}
+        keys["views"] = {"once": {"sql": sql, "deduplicate": job["deduplicate"]}}
         sink["sql"] = "SELECT * FROM once"
     inputs = {}
     for name, (path, schema, watermark) in sources.items():
         inputs[name] = {"connector.class": "file", "path": path, "format": "json", "schema": schema}
         inputs[name] |= {"max.files.per.trigger": 1} | ({"watermark": watermark} if watermark else {})
     sink["output.mode"] = mode
-    path = harness.pipeline(folder, inputs, sink, views=views, trigger="available-now")
+    path = harness.pipeline(folder, inputs, sink, **keys)
     return [cli.bin, "run", path, "--progress", "json"], None
 
 
@@ -143,10 +144,12 @@ def written(folder, topic):
         return documents(topic)
     import duckdb
 
+    if not glob.glob(f"{folder}/table/part-*.parquet"):
+        return 0, None
     rows = f"read_parquet('{folder}/table/part-*.parquet')"
-    names = sorted(it[0] for it in duckdb.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall())
-    columns = ", ".join(f'CAST("{it}" AS VARCHAR)' for it in names)
-    duckdb.execute("SET TimeZone = 'UTC'")
+    # Spark's times have no zone in Parquet.
+    text = lambda name, kind: f'epoch_us("{name}")' if kind.startswith("TIMESTAMP") else f'CAST("{name}" AS VARCHAR)'
+    columns = ", ".join(text(*it[:2]) for it in sorted(duckdb.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()))
     return duckdb.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM {rows}").fetchone()
 
 
@@ -188,7 +191,7 @@ def compare(name, job, report):
             for part in files:
                 found, what = once(system, name, job, folders, part)
                 report.json(job=name, system=system, rows=rows[part], rows_written=what[0], **found)
-                if not what[0] or expected.setdefault(part, what) != what:
+                if (part == "*.json" and not what[0]) or expected.setdefault(part, what) != what:
                     sys.exit(f"{system} wrote {what}, not {expected[part]}")
                 cpu[part] = found["cpu_s"]
             warm = (rows["*.json"] - rows["a*.json"]) / max(0.001, cpu["*.json"] - cpu["a*.json"])
