@@ -37,6 +37,8 @@ impl SmallDisk {
     }
 
     fn free(&self) {
+        // Emptied first: a process that another test is about to start may still hold the file open.
+        std::fs::File::create(self.0.join("filler")).unwrap();
         std::fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

@@ -63,7 +63,9 @@ impl SmallDisk {
         file.set_len(full.checked_sub(pages * PAGE).unwrap()).unwrap();
     }
 
+    /// Emptied first: a process that another test is about to start may still hold the file open.
     fn free(&self) {
+        std::fs::File::create(self.filler()).unwrap();
         std::fs::remove_file(self.filler()).unwrap();
     }
 
