@@ -67,8 +67,7 @@ def tidegate(cli, job, source, folder, topic_out):
         source = harness.file_source(source["path"])
     if job == "B":
         source.pop("watermark")
-        sink = harness.kafka_sink(cli.servers, topic_out, SQL["B"])
-        sink |= {f"producer.override.{key}": value for key, value in harness.PRODUCER.items()}
+        sink = kafka_sink(cli, topic_out, SQL["B"])
     else:
         sink = harness.delta_sink(folder, SQL[job])
     return [cli.bin, "run", harness.pipeline(folder, source, sink, **keys), "--progress", "json"]
@@ -78,8 +77,7 @@ def spark(cli, system, job, source, folder, topic_out):
     delta = system == "spark-delta"
     options = {"path": f"{folder}/table"}
     if job == "B":
-        options = {f"kafka.{key}": str(value) for key, value in harness.PRODUCER.items()}
-        options |= {"kafka.bootstrap.servers": cli.servers, "topic": topic_out}
+        options = spark_kafka_sink(cli, topic_out)
     stream = {"schema": harness.CLICKS, "watermark": harness.WATERMARK}
     if "topic" in source:
         stream |= {"format": "kafka", "options": {"kafka.bootstrap.servers": cli.servers, "subscribe": source["topic"]}}
@@ -89,6 +87,16 @@ def spark(cli, system, job, source, folder, topic_out):
     kind = "kafka" if job == "B" else "delta" if delta else "parquet"
     spec = {"sources": {"clicks": stream}, "sql": SQL[job], "sink": {"format": kind, "options": options}}
     return spark_submit(cli, system, spec, folder)
+
+
+def kafka_sink(cli, topic, sql):
+    sink = harness.kafka_sink(cli.servers, topic, sql)
+    return sink | {f"producer.override.{key}": value for key, value in harness.PRODUCER.items()}
+
+
+def spark_kafka_sink(cli, topic):
+    options = {f"kafka.{key}": str(value) for key, value in harness.PRODUCER.items()}
+    return options | {"kafka.bootstrap.servers": cli.servers, "topic": topic}
 
 
 def spark_submit(cli, system, spec, folder, memory="2g"):
@@ -192,8 +200,15 @@ def windows(system, folder, last=None):
     return rows.fetchall()
 
 
-def documents(servers, topic):
-    """Count of documents in a topic and a digest that does not depend on their order."""
+def click(value):
+    """What counts of a document of job B. Flink leaves zeros at the end of a time out."""
+    it = json.loads(value)
+    seconds, _, part = it["ts"].rstrip("Z").partition(".")
+    return f"{it['event_id']},{it.get('user_id')},{it['page']},{it['amount']},{seconds}.{part:0<3}".encode()
+
+
+def documents(servers, topic, of=click):
+    """Count of documents in a topic and a digest, of what counts of each, that does not depend on their order."""
     consumer, left = harness.consumer(servers, topic)
     count = digest = 0
     while left > 0:
@@ -201,11 +216,8 @@ def documents(servers, topic):
         if not messages:
             raise RuntimeError(f"{left} documents of {topic} can't be read")
         left -= len(messages)
+        count += len(messages)
         for message in messages:
-            it = json.loads(message.value())
-            seconds, _, part = it["ts"].rstrip("Z").partition(".")  # Flink leaves zeros at the end out
-            text = f"{it['event_id']},{it.get('user_id')},{it['page']},{it['amount']},{seconds}.{part:0<3}"
-            digest += int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
-            count += 1
+            digest += int.from_bytes(hashlib.blake2b(of(message.value()), digest_size=16).digest(), "little")
     consumer.close()
     return count, digest % 2**128

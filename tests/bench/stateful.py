@@ -8,7 +8,6 @@ JSON. Warm: the rate of what the whole input has beyond its first tenth, which i
 (CPU seconds of all - those of the tenth); start-up, compilation and exit cancel out. --scale makes everything smaller.
 """
 import glob
-import hashlib
 import os
 import sys
 
@@ -103,8 +102,7 @@ def generate(select, files, rows, folder):
 def tidegate(job, sources, folder, topic):
     sql, mode = job["sql"], job.get("mode", "append")
     if topic:
-        sink = harness.kafka_sink(cli.servers, topic, sql)
-        sink |= {f"producer.override.{key}": value for key, value in harness.PRODUCER.items()}
+        sink = jobs.kafka_sink(cli, topic, sql)
     else:
         sink = {"connector.class": "file", "path": f"{folder}/table", "format": "parquet", "sql": sql}
     keys = {"trigger": "available-now"}
@@ -121,10 +119,7 @@ def tidegate(job, sources, folder, topic):
 
 
 def spark(job, sources, folder, topic):
-    options = {"path": f"{folder}/table"}
-    if topic:
-        options = {f"kafka.{key}": str(value) for key, value in harness.PRODUCER.items()}
-        options |= {"kafka.bootstrap.servers": cli.servers, "topic": topic}
+    options = jobs.spark_kafka_sink(cli, topic) if topic else {"path": f"{folder}/table"}
     spec = {
         "sources": {
             name: {"format": "json", "path": path, "schema": schema, "watermark": watermark, "options": {"maxFilesPerTrigger": "1"}}
@@ -141,7 +136,7 @@ def spark(job, sources, folder, topic):
 def written(folder, topic):
     """How many rows were written, and a digest that does not depend on their order."""
     if topic:
-        return documents(topic)
+        return jobs.documents(cli.servers, topic, bytes)
     import duckdb
 
     if not glob.glob(f"{folder}/table/part-*.parquet"):
@@ -151,21 +146,6 @@ def written(folder, topic):
     text = lambda name, kind: f'epoch_us("{name}")' if kind.startswith("TIMESTAMP") else f'CAST("{name}" AS VARCHAR)'
     columns = ", ".join(text(*it[:2]) for it in sorted(duckdb.execute(f"DESCRIBE SELECT * FROM {rows}").fetchall()))
     return duckdb.execute(f"SELECT count(*), sum(hash({columns})::HUGEINT) FROM {rows}").fetchone()
-
-
-def documents(topic):
-    consumer, left = harness.consumer(cli.servers, topic)
-    count = digest = 0
-    while left > 0:
-        messages = consumer.consume(10_000, 5)
-        if not messages:
-            sys.exit(f"{left} documents of {topic} can't be read")
-        left -= len(messages)
-        count += len(messages)
-        for message in messages:
-            digest += int.from_bytes(hashlib.blake2b(message.value(), digest_size=8).digest(), "little")
-    consumer.close()
-    return count, digest
 
 
 def once(system, name, job, folders, part):
