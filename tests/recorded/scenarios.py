@@ -240,7 +240,7 @@ def chains():
     Case("windows over windows by key, over a restart", "SELECT window.end AS e, k, max(n) AS m FROM c GROUP BY window(w, '10 seconds'), k", views=small, restart=2)
     Case("windows over windows of the same size", "SELECT window.end AS e, sum(n) AS n FROM c GROUP BY window(w, '5 seconds')", views=small)
     Case("windows by the time of windows", "SELECT window.end AS e, count(*) AS n FROM c GROUP BY window(t, '15 seconds')",
-         views={"c": "SELECT window_time(window) AS t, count(*) AS n FROM e GROUP BY window(ts, '5 seconds'), k"})
+         views={"c": "SELECT window_time(window) AS t, n FROM (SELECT window, k, count(*) AS n FROM e GROUP BY window(ts, '5 seconds'), k)"})
     both = {"b": "SELECT ts, k, v FROM l UNION ALL SELECT ts, k, v FROM r"}
     Case("union, then windows", "SELECT window.end AS e, count(*) AS n FROM b GROUP BY window(ts, '10 seconds')", rows=TWO, views=both)
     Case("union, then windows, update, over a restart", "SELECT window.end AS e, k, count(*) AS n FROM b GROUP BY window(ts, '10 seconds'), k", "update", TWO, views=both, restart=2)
@@ -252,6 +252,24 @@ def chains():
     Case("limit of nothing", "SELECT k, v FROM e LIMIT 0")
     Case("projection with a clock that does not show", "SELECT k, v + 1 AS w, coalesce(v, 0) AS c, k IS NULL AS no FROM e", restart=1)
     Case("filter alone, update", "SELECT k, v FROM e WHERE v BETWEEN 2 AND 7 AND k LIKE 'a%'", "update")
+
+
+def sets():
+    windows = "window(ts, '10 seconds')"
+    for mode in ("append", "update", "complete"):
+        Case(f"rollup over windows, {mode}", f"SELECT window.end AS e, k, count(*) AS n FROM e GROUP BY ROLLUP ({windows}, k)", mode)
+    Case("cube over windows, append", f"SELECT window.end AS e, k, count(*) AS n FROM e GROUP BY CUBE ({windows}, k)")
+    Case("cube over windows, update", f"SELECT window.end AS e, k, count(*) AS n FROM e GROUP BY CUBE ({windows}, k)", "update")
+    Case("cube of keys beside windows, append", f"SELECT window.end AS e, k, count(*) AS n FROM e GROUP BY {windows}, CUBE (k)")
+    Case("cube with its grouping", "SELECT k, v % 2 AS r, grouping(k) AS g, grouping(v % 2) AS h, count(*) AS n FROM e GROUP BY CUBE (k, v % 2)", "update")
+    Case("grouping sets, over a restart", "SELECT k, v % 2 AS r, max(v) AS m FROM e GROUP BY k, v % 2 GROUPING SETS ((k, v % 2), (k))", "update", restart=2)
+    for of in ("max_by(k, v)", "min_by(k, v)", "max_by(v, k)", "max_by(k, v) FILTER (WHERE v < 8)", "count_if(v > 4) FILTER (WHERE k = 'a')"):
+        Case(f"{of} by key, update", f"SELECT v % 3 AS r, {of} AS x FROM e GROUP BY v % 3", "update", restart=3)
+    Case("max_by of equal values", "SELECT max_by(k, v % 2) AS x, min_by(k, v % 2) AS y FROM e", "update")
+    for of in ("v * 0.1", "v + 2.50", "CAST(v AS DECIMAL(6, 2)) / 3", "CAST(v AS DECIMAL(6, 2)) * 1.25", "round(v / 3, 2)", "1e1 * v", "-1.50 * v"):
+        Case(f"{of}", f"SELECT k, {of} AS x FROM e")
+    Case("average of decimals in windows", "SELECT window.end AS e, avg(CAST(v AS DECIMAL(6, 3))) AS x, sum(CAST(v AS DECIMAL(6, 3))) AS s FROM e "
+         "GROUP BY window(ts, '20 seconds')")
 
 
 def yaml_of(case, steps):
@@ -299,7 +317,7 @@ def main():
     args.add_argument("--only", default="", help="cases whose name contains it")
     args.add_argument("--out", default=os.path.join(here, "..", "scenarios"))
     args = args.parse_args()
-    for family in (windows, delays, functions, groups, sessions, deduplications, joins, tables, chains):
+    for family in (windows, delays, functions, groups, sessions, deduplications, joins, tables, chains, sets):
         family()
     names = [it.name for it in CASES]
     assert len(set(names)) == len(names), "names are unique"

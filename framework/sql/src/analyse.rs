@@ -15,17 +15,25 @@ use datafusion::optimizer::analyzer::function_rewrite::ApplyFunctionRewrites;
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
+use crate::arithmetic::{Arithmetic, DecimalAverages};
 use crate::check::reads_stream;
 use crate::event_time::{DELAY, SESSION, WATERMARK, WINDOW};
 use crate::functions::text::lossy_string;
+use crate::grouping_sets::GroupingSets;
 use crate::nodes::of_distinct;
 
 pub(crate) fn rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     vec![
         Arc::new(Deduplications),
-        Arc::new(ApplyFunctionRewrites::new(vec![Arc::new(TimeComparisons), Arc::new(BytesAsText)])),
+        Arc::new(ApplyFunctionRewrites::new(vec![
+            Arc::new(TimeComparisons),
+            Arc::new(BytesAsText),
+            Arc::new(Arithmetic),
+        ])),
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(TypeCoercion::new()),
+        Arc::new(DecimalAverages),
+        Arc::new(GroupingSets),
         Arc::new(UnionMarks),
     ]
 }

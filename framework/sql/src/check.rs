@@ -8,7 +8,7 @@ use arrow_schema::{DataType, Field, TimeUnit};
 use datafusion::common::JoinType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{Aggregate, Distinct, Expr, GroupingSet, Limit, LogicalPlan, TableScan, Union};
+use datafusion::logical_expr::{Aggregate, Distinct, Expr, Limit, LogicalPlan, TableScan, Union};
 use tidegate_api::OutputMode;
 
 use crate::event_time::{event_time, event_time_columns, is_session};
@@ -161,27 +161,21 @@ impl Checker {
         }
         let fields = aggregate.schema.fields();
         self.timestamps(fields.iter().map(AsRef::as_ref), "an aggregation");
+        let in_sets = fields.iter().any(|it| it.name() == Aggregate::INTERNAL_GROUPING_ID);
         let what = match aggregate.group_expr.as_slice() {
             [] => "the aggregation without GROUP BY".to_owned(),
+            _ if in_sets => "the aggregation GROUP BY several grouping sets".to_owned(),
             keys => {
                 let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
                 format!("the aggregation GROUP BY {}", keys.join(", "))
             }
         };
-        match aggregate.group_expr.as_slice() {
-            [Expr::GroupingSet(GroupingSet::Rollup(_))] if fields.iter().any(|it| is_session(it)) => {
-                self.refuse(format!("session window aggregation in ROLLUP is not supported: {what}"));
-            }
-            [Expr::GroupingSet(GroupingSet::Rollup(_))] => self.keys(&[], &what),
-            [Expr::GroupingSet(_)] => {
-                self.refuse(format!("grouping sets and CUBE are not supported on a stream: {what}; ROLLUP is"));
-            }
-            keys => {
-                let fields: Vec<&Field> = fields.iter().take(keys.len()).map(AsRef::as_ref).collect();
-                self.keys(&fields, &what);
-                self.sessions(&fields, &what);
-            }
+        let keys: Vec<&Field> = fields.iter().take(aggregate.group_expr.len()).map(AsRef::as_ref).collect();
+        if in_sets && keys.iter().any(|it| is_session(it)) {
+            self.refuse(format!("session windows in several grouping sets are not supported: {what}"));
         }
+        self.keys(&keys, &what);
+        self.sessions(&keys, &what);
     }
 
     /// The keys of an aggregation against the output mode.

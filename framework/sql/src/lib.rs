@@ -1,12 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 mod analyse;
+mod arithmetic;
 mod check;
 mod clock;
 mod dialect;
 mod error;
 pub mod event_time;
 mod functions;
+mod grouping_sets;
 mod join_nulls;
 mod nodes;
 mod optimize;

@@ -110,9 +110,7 @@ fn merges(aggregate: &Aggregate, window: &Column) -> bool {
     let is_key = |it: &Expr| matches!(it, Expr::Column(it) if it == window);
     let uses = |it: &&Expr| it.column_refs().contains(window);
     let keys = aggregate.group_expr.iter().filter(uses).collect::<Vec<_>>();
-    let plain = !aggregate.group_expr.iter().any(|it| matches!(it, Expr::GroupingSet(_)));
-    plain
-        && matches!(keys.as_slice(), [key] if is_key(key))
+    matches!(keys.as_slice(), [key] if is_key(key))
         && aggregate.aggr_expr.iter().all(|it| !uses(&it) && is_mergeable(it))
 }
 

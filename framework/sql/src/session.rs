@@ -48,6 +48,8 @@ fn config() -> SessionConfig {
     // Views of buffers keep whole buffers alive in state.
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
+    // Spark: a number with a point is a DECIMAL, one with an exponent a DOUBLE (framework/sql/src/rewrite).
+    options.sql_parser.parse_float_as_decimal = true;
     // Names are resolved before DataFusion sees them.
     options.sql_parser.enable_ident_normalization = false;
     // A sort that means nothing is refused, not dropped.

@@ -165,7 +165,9 @@ fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Ve
         return state.into_iter().map(|it| it.to_array()).collect();
     }
     let mut accumulator = function.create_groups_accumulator()?;
-    let arguments = function.expressions().into_iter().map(|it| Ok(new_null_array(&it.data_type(input)?, 1)));
+    let order = function.order_bys().iter().map(|it| it.expr.clone());
+    let arguments = function.expressions().into_iter().chain(order);
+    let arguments = arguments.map(|it| Ok(new_null_array(&it.data_type(input)?, 1)));
     let arguments = arguments.collect::<Result<Vec<_>, DataFusionError>>()?;
     // A row that the filter leaves out: with no row at all, accumulators take "none was null" for "each was seen".
     accumulator.update_batch(&arguments, &[0], Some(&BooleanArray::from(vec![false])), 1)?;

@@ -39,7 +39,7 @@ fn window_of(ends: &ArrayRef, size_us: i64, kind: &DataType) -> Result<ArrayRef>
     let starts =
         times.unary::<_, TimestampMicrosecondType>(|end| end - size_us).with_data_type(ends.data_type().clone());
     let children: Vec<ArrayRef> = vec![Arc::new(starts), ends.clone()];
-    let windows = StructArray::try_new(fields.clone(), children, None);
+    let windows = StructArray::try_new(fields.clone(), children, ends.nulls().cloned());
     Ok(Arc::new(windows.map_err(|e| Error::internal("a window can't be built").because(e))?))
 }
 

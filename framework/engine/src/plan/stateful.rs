@@ -8,7 +8,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, internal_err, plan_d
 use datafusion::error::DataFusionError;
 use datafusion::functions::core::get_field;
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, lit,
+    Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, lit, when,
 };
 use tidegate_sql::event_time::{EventTime, event_time, is_session, window_size_us};
 use tidegate_sql::{Deduplicate, by_panes, reads_stream};
@@ -134,6 +134,12 @@ pub(super) fn part(of: Expr, name: &str) -> Expr {
     get_field().call(vec![of, lit(name)])
 }
 
+/// The end of a window that may be null: a part of a struct may have a value where the struct is null.
+fn end_or_null(window: Expr, field: &Field) -> Result<Expr, DataFusionError> {
+    let end = part(window.clone(), "end");
+    if field.is_nullable() { when(window.is_not_null(), end).end() } else { Ok(end) }
+}
+
 /// What of an event time is compared with the watermark.
 fn end_of(time: Expr, field: &Field) -> Expr {
     match event_time(field) {
@@ -159,7 +165,7 @@ fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission
 fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
     let schema = aggregate.input.schema();
     for (at, key) in aggregate.group_expr.iter().enumerate() {
-        if !matches!(key, Expr::GroupingSet(_)) && is_session(&key.to_field(schema)?.1) {
+        if is_session(&key.to_field(schema)?.1) {
             return Ok(Some(at));
         }
     }
@@ -196,10 +202,6 @@ fn with_plain_keys(aggregate: Aggregate) -> Result<(Aggregate, Vec<GroupKey>), D
     let mut keys = Vec::new();
     let mut exprs = Vec::new();
     for expr in aggregate.group_expr {
-        if matches!(expr, Expr::GroupingSet(_)) {
-            // Keys are made by DataFusion then; none of them is an event time.
-            return Ok((Aggregate::try_new(aggregate.input, vec![expr], aggregate.aggr_expr)?, Vec::new()));
-        }
         let (key, expr) = plain_key(expr, &schema)?;
         keys.push(key);
         exprs.push(expr);
@@ -215,7 +217,7 @@ fn plain_key(expr: Expr, schema: &DFSchema) -> Result<(GroupKey, Expr), DataFusi
     let (_, field) = expr.to_field(schema as &dyn ExprSchema)?;
     let event_time = event_time(&field).is_some();
     match window_size_us(&field) {
-        Some(size_us) => Ok((GroupKey::Window { size_us, event_time }, part(expr, "end"))),
+        Some(size_us) => Ok((GroupKey::Window { size_us, event_time }, end_or_null(expr, &field)?)),
         None if event_time => Ok((GroupKey::EventTime, expr)),
         None => Ok((GroupKey::Plain, expr)),
     }

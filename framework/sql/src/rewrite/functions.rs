@@ -1,8 +1,9 @@
-//! Spark's functions in words that DataFusion knows: clocks, explode, struct.
+//! Spark's functions and numbers in words that DataFusion knows: clocks, explode, struct, aggregates.
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Value,
+    BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, OrderByExpr,
+    OrderByOptions, Value,
 };
 use tidegate_api::{Error, Result};
 
@@ -20,6 +21,16 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         Expr::Struct { values, fields } if fields.is_empty() => {
             *expr = named_struct(std::mem::take(values));
         }
+        Expr::Value(value) => {
+            if let Value::Number(text, _) = &value.value
+                && text.contains(['e', 'E'])
+            {
+                *expr = as_type(
+                    Expr::Value(Value::SingleQuotedString(text.clone()).into()),
+                    DataType::Double(ExactNumberInfo::None),
+                );
+            }
+        }
         _ => {}
     }
     Ok(())
@@ -30,6 +41,7 @@ pub(super) fn column_name(expr: &Expr) -> Option<String> {
     let Expr::Function(function) = expr else { return None };
     match name_of(function)?.as_str() {
         "explode" => Some("col".to_owned()),
+        "count_if" | "max_by" | "min_by" => Some(function.to_string()),
         name if clock(name, arguments(function).len()).is_some() => Some(format!("{name}()")),
         _ => None,
     }
@@ -47,6 +59,11 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
             rename(function, "approx_distinct");
             return Ok(Some(as_bigint(function.clone())));
         }
+        // DataFusion counts these unsigned.
+        "regr_count" => return Ok(Some(as_bigint(function.clone()))),
+        "count_if" => count_if(function)?,
+        "max_by" => last_by(function, true)?,
+        "min_by" => last_by(function, false)?,
         "named_struct" => quoted_names(function),
         "struct" => return Ok(Some(named_struct(plain_arguments(function)))),
         "explode_outer" | "posexplode" | "posexplode_outer" | "inline" | "inline_outer" => {
@@ -65,6 +82,48 @@ fn call(function: &mut Function) -> Result<Option<Expr>> {
     Ok(None)
 }
 
+/// `count_if(c)` counts the rows in which `c` is true.
+fn count_if(function: &mut Function) -> Result<()> {
+    let Ok([condition]) = <[Expr; 1]>::try_from(plain_arguments(function)) else {
+        return Err(refuse(function, "count_if takes a condition"));
+    };
+    let one = Expr::Value(Value::Number("1".to_owned(), false).into());
+    filter_also(function, condition);
+    replace(function, "count", vec![one], Vec::new());
+    Ok(())
+}
+
+/// `max_by(x, y)` is the last `x` in the order of `y`, of equal ones that which came first; a null `y` does not count.
+fn last_by(function: &mut Function, ascending: bool) -> Result<()> {
+    let Ok([value, by]) = <[Expr; 2]>::try_from(plain_arguments(function)) else {
+        return Err(refuse(function, "max_by and min_by take a value and what it is ordered by"));
+    };
+    filter_also(function, Expr::IsNotNull(Box::new(by.clone())));
+    let options = OrderByOptions { asc: Some(ascending), nulls_first: None };
+    let order = OrderByExpr { expr: by, options, with_fill: None };
+    replace(function, "last_value", vec![value], vec![FunctionArgumentClause::OrderBy(vec![order])]);
+    Ok(())
+}
+
+/// Narrows the rows that an aggregate sees.
+fn filter_also(function: &mut Function, condition: Expr) {
+    let nested = |it| Box::new(Expr::Nested(it));
+    function.filter = Some(match function.filter.take() {
+        None => Box::new(condition),
+        Some(given) => Box::new(Expr::BinaryOp {
+            left: nested(given),
+            op: BinaryOperator::And,
+            right: nested(Box::new(condition)),
+        }),
+    });
+}
+
+fn replace(function: &mut Function, name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) {
+    let FunctionArguments::List(list) = function_of(name, arguments).args else { return };
+    rename(function, name);
+    function.args = FunctionArguments::List(FunctionArgumentList { clauses, ..list });
+}
+
 /// What a clock function reads. All see the epoch's time; none may be folded when the query is planned.
 fn clock(name: &str, arguments: usize) -> Option<&'static str> {
     match (name, arguments) {
@@ -72,7 +131,7 @@ fn clock(name: &str, arguments: usize) -> Option<&'static str> {
         ("localtimestamp", 0) => Some("CAST(epoch_time() AS TIMESTAMP_NTZ)"),
         ("current_date" | "curdate" | "today", 0) => Some("CAST(epoch_time() AS DATE)"),
         ("current_time" | "localtime", 0) => Some("CAST(epoch_time() AS TIME)"),
-        ("unix_timestamp", 0) => Some("CAST(epoch_time() AS BIGINT) / 1000000"),
+        ("unix_timestamp", 0) => Some("CAST(CAST(epoch_time() AS BIGINT) / 1000000 AS BIGINT)"),
         _ => None,
     }
 }
@@ -110,13 +169,11 @@ fn quoted_names(function: &mut Function) {
 
 /// Spark counts in BIGINT; unsigned numbers have no place in most sinks.
 fn as_bigint(function: Function) -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(Expr::Function(function)),
-        data_type: DataType::BigInt(None),
-        array: false,
-        format: None,
-    }
+    as_type(Expr::Function(function), DataType::BigInt(None))
+}
+
+fn as_type(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
 /// The lower-case name of a function that has a plain one.

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, TableFactor, TableSampleKind, VisitMut, VisitorMut,
+    Expr, GroupByExpr, GroupByWithModifier, Ident, Query, Select, SelectItem, TableFactor, TableSampleKind, VisitMut,
+    VisitorMut,
 };
 use tidegate_api::{Error, Result};
 
@@ -16,6 +17,21 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(*error),
     }
+}
+
+/// `GROUP BY a, b WITH ROLLUP`, `WITH CUBE` and `GROUP BY a, b GROUPING SETS (…)` as `GROUP BY ROLLUP (a, b)` and so on.
+fn one_group_by(group_by: &mut GroupByExpr) -> std::result::Result<(), &'static str> {
+    let GroupByExpr::Expressions(keys, modifiers) = group_by else { return Ok(()) };
+    let mut sets = || std::mem::take(keys).into_iter().map(|it| vec![it]).collect();
+    let sets = match modifiers.as_mut_slice() {
+        [] => return Ok(()),
+        [GroupByWithModifier::Rollup] => Expr::Rollup(sets()),
+        [GroupByWithModifier::Cube] => Expr::Cube(sets()),
+        [GroupByWithModifier::GroupingSets(sets)] => std::mem::replace(sets, Expr::Tuple(Vec::new())),
+        _ => return Err("GROUP BY: expected one of WITH ROLLUP, WITH CUBE and GROUPING SETS"),
+    };
+    *group_by = GroupByExpr::Expressions(vec![sets], Vec::new());
+    Ok(())
 }
 
 struct Syntax;
@@ -36,6 +52,9 @@ impl VisitorMut for Syntax {
         }
         if select.into.is_some() {
             return refuse("SELECT INTO: name a sink in the pipeline", String::new());
+        }
+        if let Err(what) = one_group_by(&mut select.group_by) {
+            return refuse(what, String::new());
         }
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item

@@ -225,9 +225,13 @@ fn rollup_and_distinct_and_having() {
     assert_lines(
         &sales.plan_text("SELECT region, shop, sum(v) AS total FROM sales GROUP BY ROLLUP (region, shop)"),
         r"
-        Projection: sales.region, sales.shop, sum(sales.v) AS total
-          Aggregate: groupBy=[[ROLLUP (sales.region, sales.shop)]], aggr=[[sum(CAST(sales.v AS Int64))]]
-            TableScan: sales projection=[region, shop, v]
+        Projection: __key_0 AS region, __key_1 AS shop, sum(sales.v) AS total
+          Aggregate: groupBy=[[__key_0, __key_1, __grouping_id]], aggr=[[sum(CAST(sales.v AS Int64))]]
+            Projection: sales.v, __grouping_id, CASE WHEN __common_expr_1 OR __grouping_id = UInt8(1) THEN sales.region END AS __key_0, CASE WHEN __common_expr_1 THEN sales.shop END AS __key_1
+              Projection: __grouping_id = UInt8(0) AS __common_expr_1, sales.region, sales.shop, sales.v, __grouping_id
+                Unnest: lists[__grouping_id|depth=1] structs[]
+                  Projection: sales.region, sales.shop, sales.v, List([0, 1, 3]) AS __grouping_id
+                    TableScan: sales projection=[region, shop, v]
         ",
     );
     assert_lines(
