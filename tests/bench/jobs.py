@@ -153,7 +153,7 @@ def flink(cli, job, source, folder, topic_out):
 
 
 def connect(cli, source, folder, topic_out):
-    """Batches of the size that made it fastest; it ends when nothing has come for a second."""
+    """Batches of the size that made it fastest; it ends when nothing has come for three seconds, which a new group may need to begin."""
     brokers = {"seed_brokers": [cli.servers]}
     batching = {"count": 10_000, "period": "20ms"}
     read = brokers | {"topics": [source["topic"]], "consumer_group": os.path.basename(topic_out), "start_offset": "earliest"}
@@ -164,7 +164,7 @@ def connect(cli, source, folder, topic_out):
     spec = {
         "http": {"enabled": False},
         "logger": {"level": "ERROR"},
-        "input": {"read_until": {"idle_timeout": "1s", "input": {"kafka_franz": read}}},
+        "input": {"read_until": {"idle_timeout": "3s", "input": {"kafka_franz": read}}},
         "pipeline": {"threads": harness.CORES, "processors": [{"mapping": mapping}]},
         "output": {"kafka_franz": write},
     }

@@ -28,9 +28,14 @@ const DEFAULTS: &[(&str, &str)] =
     &[("client.id", "tidegate"), ("reconnect.backoff.ms", "20"), ("reconnect.backoff.max.ms", "2000")];
 
 /// The same for a producer. Keys go to the partitions that the Java client would choose; what waits to be sent is kept
-/// small, since `write` waits when it is full.
-const PRODUCER: &[(&str, &str)] =
-    &[("partitioner", "murmur2_random"), ("linger.ms", "5"), ("queue.buffering.max.kbytes", "65536")];
+/// small, since `write` waits when it is full. Records without a key stay with a partition for a millisecond: a small
+/// epoch is one request, and a large one is spread.
+const PRODUCER: &[(&str, &str)] = &[
+    ("partitioner", "murmur2_random"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.kbytes", "65536"),
+    ("sticky.partitioning.linger.ms", "1"),
+];
 
 /// What holds for a reader of markers, whatever the user says.
 const READER: &[(&str, &str)] = &[

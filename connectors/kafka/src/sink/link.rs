@@ -235,7 +235,7 @@ impl Link {
     }
 
     fn produce(&mut self, records: &Records) -> Result<Vec<Rejected>, Trouble> {
-        let transactional = self.setup.place.is_some();
+        let (transactional, patience) = (self.setup.place.is_some(), self.patience());
         let (Some(producer), Some(open)) = (&self.producer, &mut self.open) else { return Ok(Vec::new()) };
         let refused_before = |number: usize| self.broken.as_ref().and_then(|it| it.refused.get(&number)).copied();
         let mut rejected = Vec::new();
@@ -253,18 +253,19 @@ impl Link {
             open.rows += 1;
             let error = match records.get(row) {
                 Ok(record) => {
-                    let topic = record.topic.to_owned();
+                    let topic = record.topic;
                     let code = match refused_before(number) {
                         None => producer.send(record, Some(number))?,
                         before => before,
                     };
-                    code.map(|code| refused(row, &topic, code))
+                    code.map(|code| refused(row, topic, code))
                 }
                 Err(error) => Some(error),
             };
             rejected.extend(error.map(|error| Rejected { row, error }));
             if row % SERVE == SERVE - 1 {
                 producer.serve();
+                producer.pace(patience)?;
                 if producer.failure().is_some() {
                     return Err(producer.broken("records do not arrive"));
                 }
@@ -421,7 +422,11 @@ impl Link {
 
     /// Each call ends well before the brokers would abort the transaction.
     fn deadline(&self) -> Instant {
-        Instant::now() + self.setup.transaction_timeout / 2
+        Instant::now() + self.patience()
+    }
+
+    fn patience(&self) -> Duration {
+        self.setup.transaction_timeout / 2
     }
 
     fn about(&self, what: &str) -> String {

@@ -1,5 +1,6 @@
 //! The producer: what it tells on the side, and its blocking calls in slices, so that a query that stops waits for none.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +25,10 @@ use super::layout::Record;
 const SLICE: Duration = Duration::from_millis(500);
 /// How long records get to arrive between two looks at the reports: the least that the client can wait.
 const STEP: Duration = Duration::from_millis(1);
+/// Records and bytes of a round: so many are handed over, then all of them have to arrive. An idempotent client has
+/// one request per partition under way, and while more waits behind it than has lingered, its thread spins until the
+/// answer comes: a third of the time of a job that copies a topic. A round is a request or two for each partition.
+const ROUND: (usize, usize) = (32_768, 4 << 20);
 
 /// A record that did not arrive.
 #[derive(Clone, Debug)]
@@ -90,6 +95,8 @@ pub(crate) struct Producer {
     native: BaseProducer<Events>,
     servers: String,
     stop: CancellationToken,
+    /// Records and bytes handed over since all had arrived.
+    round: Cell<(usize, usize)>,
 }
 
 impl Producer {
@@ -97,7 +104,7 @@ impl Producer {
     pub(crate) fn new(config: &ClientConfig, servers: &str, stop: &CancellationToken) -> Result<Self> {
         let native = BaseProducer::from_config_and_context(config, Events::default());
         let native = native.map_err(|e| client_error("producer", servers, e))?;
-        Ok(Self { native, servers: servers.to_owned(), stop: stop.clone() })
+        Ok(Self { native, servers: servers.to_owned(), stop: stop.clone(), round: Cell::default() })
     }
 
     /// Fences all other producers with this transactional id, and finishes or aborts their transactions.
@@ -143,8 +150,15 @@ impl Producer {
                 self.wait();
             }
             // What failed is looked at by the caller.
+            self.round.take();
             Ok(())
         })
+    }
+
+    /// Waits as `flush` does, at the end of a round.
+    pub(crate) fn pace(&self, patience: Duration) -> Result<(), Trouble> {
+        let (records, bytes) = self.round.get();
+        if records < ROUND.0 && bytes < ROUND.1 { Ok(()) } else { self.flush(Instant::now() + patience) }
     }
 
     /// Hands a record over; waits while the queue is full. `number` is its number in the epoch, none for the marker.
@@ -153,6 +167,8 @@ impl Producer {
         let mut message = BaseRecord::<[u8], [u8], usize>::with_opaque_to(record.topic, number.map_or(0, |it| it + 1));
         (message.key, message.payload, message.headers) = (record.key, record.value, record.headers);
         message.partition = record.partition;
+        let (records, bytes) = self.round.get();
+        self.round.set((records + 1, bytes + record.value.map_or(0, <[u8]>::len)));
         loop {
             match self.native.send(message) {
                 Ok(()) => return Ok(None),
