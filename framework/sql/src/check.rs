@@ -146,20 +146,23 @@ impl Checker {
             LogicalPlan::Unnest(unnest) if !unnest.struct_type_columns.is_empty() => {
                 self.refuse("explode takes an ARRAY, found a STRUCT");
             }
-            LogicalPlan::Extension(_) => {
-                if let Some(node) = node_of::<WatermarkNode>(plan) {
-                    self.watermark(node);
-                }
-                if let Some(node) = node_of::<Deduplicate>(plan) {
-                    user_state::check_above(self, "a deduplication", seen);
-                    self.deduplication(node, seen);
-                }
-                if let Some(node) = node_of::<UserState>(plan) {
-                    user_state::check(self, node, seen);
-                    return Seen { processed: true, ..seen };
-                }
-            }
+            LogicalPlan::Extension(_) => return self.node_of_ours(plan, seen),
             _ => {}
+        }
+        seen
+    }
+
+    fn node_of_ours(&mut self, plan: &LogicalPlan, seen: Seen) -> Seen {
+        if let Some(node) = node_of::<WatermarkNode>(plan) {
+            self.watermark(node);
+        }
+        if let Some(node) = node_of::<Deduplicate>(plan) {
+            user_state::check_above(self, "a deduplication", seen);
+            self.deduplication(node, seen);
+        }
+        if let Some(node) = node_of::<UserState>(plan) {
+            user_state::check(self, node, seen);
+            return Seen { processed: true, ..seen };
         }
         seen
     }

@@ -2,7 +2,7 @@
 //! the model's rows, also after restarts, after failures, and with the state on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
@@ -173,7 +173,7 @@ async fn run(stream: &Stream, seen: &Delivered, fails: &Arc<AtomicBool>, on_disk
     writer.start().await?.await_termination().await
 }
 
-async fn is_the_model(epochs: &[Epoch], on_disk: bool) -> Result<(), TestCaseError> {
+async fn is_the_model(epochs: &[Epoch], on_disk: bool, again: &AtomicUsize) -> Result<(), TestCaseError> {
     let mut program = Program::at_rest();
     let (mut model, mut now) = (BTreeMap::new(), 0_i64);
     for (at, (wait, rows, fails)) in epochs.iter().enumerate() {
@@ -200,6 +200,7 @@ async fn is_the_model(epochs: &[Epoch], on_disk: bool) -> Result<(), TestCaseErr
         let mut told: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (number, rows) in seen {
             if let Some(before) = told.insert(number, rows.clone()) {
+                again.fetch_add(1, Ordering::Relaxed);
                 prop_assert_eq!(before, rows, "epoch {} came again with other rows", number);
             }
         }
@@ -226,7 +227,9 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 fn random_calls_give_what_a_model_gives() {
     for (cases, on_disk) in [(24, false), (12, true)] {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let outcome = random_cases(cases).run(&epochs(), |epochs| runtime.block_on(is_the_model(&epochs, on_disk)));
-        outcome.unwrap_or_else(|e| panic!("{e}"));
+        let again = AtomicUsize::new(0);
+        let case = |epochs: Vec<Epoch>| runtime.block_on(is_the_model(&epochs, on_disk, &again));
+        random_cases(cases).run(&epochs(), case).unwrap_or_else(|e| panic!("{e}"));
+        assert!(again.into_inner() > 5, "some epochs come again");
     }
 }

@@ -51,6 +51,10 @@ impl StatefulProcessor for Alarm {
             // One that is over already waits for the next epoch.
             handle.register_timer(timer_ms - 1)?;
         }
+        if timer_ms % 1000 == 9 {
+            handle.delete_timer(timer_ms + 1)?;
+            handle.delete_timer(timer_ms + 1000)?;
+        }
         let now = handle.watermark_ms().unwrap_or_else(|| handle.processing_time_ms());
         Ok(vec![row(&format!("{} {timer_ms} over at {now}", key.get::<String>(0)?), rung)])
     }
@@ -144,6 +148,19 @@ async fn a_timer_that_is_set_by_one_waits_for_the_next_epoch() {
     let mut rows = program.rows("q");
     rows.retain(|it| it.contains("over"));
     assert_eq!(rows, [r#"{"page":"a 1006 over at 2000","n":2}"#, r#"{"page":"a 1007 over at 2000","n":1}"#]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_over_rings_though_it_is_deleted() {
+    let mut program = Program::at_rest();
+    let alarms = |program: &Program| alarms(program, TimeMode::ProcessingTime);
+    let timers = [r#"{"page":"a","n":1009}"#, r#"{"page":"a","n":1010}"#, r#"{"page":"a","n":2009}"#];
+    added(&mut program, alarms, &timers).await;
+    program.wait(1500);
+    let rang = [r#"{"page":"a 1009 over at 1500","n":1}"#, r#"{"page":"a 1010 over at 1500","n":2}"#];
+    assert_eq!(added(&mut program, alarms, &[]).await, rang);
+    program.wait(1500);
+    assert!(added(&mut program, alarms, &[]).await.is_empty(), "the one of 2009 was not over then");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
