@@ -46,7 +46,9 @@ impl StatefulProcessor for Alarm {
     ) -> Result<Vec<RecordBatch>> {
         let rung = self.rung.get(handle)?.unwrap_or_default() + 1;
         self.rung.update(handle, &rung)?;
-        assert!(handle.list_timers()?.contains(&timer_ms), "it is there until the call is over");
+        // One of 10 is deleted by the one before it.
+        let is_there = handle.list_timers()?.contains(&timer_ms);
+        assert_eq!(is_there, timer_ms % 1000 != 10, "it is there until the call is over");
         if timer_ms % 1000 == 7 {
             // One that is over already waits for the next epoch.
             handle.register_timer(timer_ms - 1)?;
