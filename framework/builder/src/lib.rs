@@ -25,5 +25,9 @@ pub use tidegate_api::{
     BatchSink, CommitOutcome, Epoch, EpochRows, Error, ErrorKind, OutputMode, RecordBatch, Registry, Result,
     async_trait,
 };
+pub use tidegate_engine::user::{
+    GroupKey, GroupState, GroupStateTimeout, ListState, MapState, StateHandle, StateType, StateValue, StateVariables,
+    StatefulProcessor, TimeMode, ValueState,
+};
 pub use tidegate_engine::{QueryOptions, ValueFormat, ValueMode};
 pub use tidegate_epoch::{QueryProgress, QueryStatus, Trigger, WatermarkPolicy};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidegate_engine::{DeduplicateSpec, SourceSpec, ViewSpec, WatermarkSpec};
+use tidegate_engine::{DeduplicateSpec, ProcessSpec, SourceSpec, ViewSpec, WatermarkSpec};
 
 /// Stands in the names of views, and can't stand in one that a user gives: the two never meet.
 const MARK: char = '#';
@@ -25,12 +25,14 @@ pub(crate) struct Step {
     pub(crate) sql: Sql,
     pub(crate) watermark: Option<WatermarkSpec>,
     pub(crate) deduplicate: Option<DeduplicateSpec>,
+    /// What becomes of the rows of the SQL.
+    pub(crate) process: Option<ProcessSpec>,
 }
 
 impl Step {
     /// A step that is its SQL and no more.
     pub(crate) fn new(does: &'static str, sql: Sql) -> Self {
-        Self { does, sql, watermark: None, deduplicate: None }
+        Self { does, sql, watermark: None, deduplicate: None, process: None }
     }
 }
 
@@ -110,7 +112,13 @@ impl Tables {
                 let sql = self.written(&step.sql);
                 let name = self.free(&format!("{}{MARK}{}", lineage.origin(), step.does));
                 let (watermark, deduplicate) = (step.watermark.clone(), step.deduplicate.clone());
-                self.views.push(ViewSpec { name: name.clone(), sql, watermark, deduplicate });
+                self.views.push(ViewSpec {
+                    name: name.clone(),
+                    sql,
+                    watermark,
+                    deduplicate,
+                    process: step.process.clone(),
+                });
                 name
             }
         };

@@ -2,6 +2,7 @@
 
 mod group;
 mod join;
+mod process;
 
 use std::sync::Arc;
 

@@ -11,6 +11,7 @@ pub mod spec;
 mod split_task;
 mod start;
 mod statics;
+pub mod user;
 
 pub use plan::{Problem, QueryPlan, columns, plan};
 pub use spec::{
@@ -18,3 +19,4 @@ pub use spec::{
     ValueMode, ViewSpec, WatermarkSpec,
 };
 pub use start::Environment;
+pub use user::ProcessSpec;

@@ -8,6 +8,7 @@
 //! What all of them do alike with their stores (delta, seal, discard, snapshot …) is in [`stage`].
 
 pub(crate) mod aggregate;
+mod by_key;
 pub(crate) mod deduplicate;
 pub(crate) mod join;
 pub(crate) mod limit;
@@ -15,6 +16,7 @@ mod panes;
 pub(crate) mod session;
 pub(crate) mod shape;
 pub(crate) mod stage;
+pub(crate) mod user_state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,6 +84,11 @@ pub(crate) trait Operator: Send + Sync {
     /// evicted with) to `next_us` (Spark: `shouldRunAnotherBatch`).
     fn wants_epoch(&self, used_us: Option<i64>, next_us: Option<i64>) -> bool;
 
+    /// When an epoch without data must come, whatever the watermark: a timer of the clock. Microseconds.
+    fn next_time_us(&self) -> Option<i64> {
+        None
+    }
+
     /// The watermark of the rows that it emits, given that of its input (Spark: `produceOutputWatermark`).
     fn output_watermark(&self, input_us: Option<i64>) -> Option<i64> {
         input_us
@@ -95,6 +102,8 @@ pub(crate) type Emitted = BTreeMap<Emission, Vec<RecordBatch>>;
 pub(crate) struct OperatorEpoch<'a> {
     pub(crate) runner: &'a Runner,
     pub(crate) clock: &'a dyn Clock,
+    /// The time of the epoch, milliseconds.
+    pub(crate) time_ms: i64,
     /// Rows at or before this are late, microseconds.
     pub(crate) late_us: Option<i64>,
     /// Groups at or before this are closed, microseconds.

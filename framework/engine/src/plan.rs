@@ -199,7 +199,10 @@ fn plan_views(views: &[ViewSpec], planner: &mut Planner, problems: &mut Problems
         let place = format!("views.{}", view.name);
         let added = problems.take(&place, planner.add_view(&view.name, &view.sql, watermark));
         if let (Some(()), Some(it)) = (added, &view.deduplicate) {
-            problems.take(place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
+            problems.take(&place, planner.deduplicate_view(&view.name, &it.columns, it.within_watermark));
+        }
+        if let (Some(()), Some(it)) = (added, &view.process) {
+            problems.take(place, planner.process_view(&view.name, it.step()));
         }
     }
 }

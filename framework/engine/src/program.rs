@@ -167,6 +167,7 @@ impl QueryProgram {
             let epoch = OperatorEpoch {
                 runner: &self.runner,
                 clock: self.clock.as_ref(),
+                time_ms: ctx.time_ms,
                 late_us: of_stage(&self.stages, at, &ctx.late),
                 evict_us: of_stage(&self.stages, at, &ctx.evict),
                 with_data: ctx.with_data,
@@ -205,6 +206,7 @@ impl QueryProgram {
 }
 
 struct StageContext {
+    time_ms: i64,
     late: Watermarks,
     evict: Watermarks,
     with_data: bool,
@@ -277,7 +279,8 @@ impl Program for QueryProgram {
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
         let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
         let (evict, closed_by) = self.closing(input.evict, input.closing.as_ref(), &times);
-        let ctx = StageContext { late: input.late, evict, with_data, statics, times: times.clone() };
+        let time_ms = input.epoch.time_ms;
+        let ctx = StageContext { time_ms, late: input.late, evict, with_data, statics, times: times.clone() };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
         warn_of_ahead(&times, input.epoch.number);
         let (event_times, source_rows) = (self.event_times(&times), gathered.source_rows);
@@ -331,6 +334,10 @@ impl Program for QueryProgram {
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
         self.stages.iter().flat_map(RunningStage::snapshots).collect()
+    }
+
+    fn next_time_ms(&self) -> Option<i64> {
+        self.stages.iter().filter_map(|it| it.operator.next_time_us()).min().map(|it| it.div_euclid(1000))
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {

@@ -8,6 +8,8 @@ use tidegate_api::{OutputMode, Settings};
 use tidegate_epoch::{Tolerance, Trigger, WatermarkPolicy};
 use tidegate_storage::Location;
 
+use crate::user::ProcessSpec;
+
 /// A whole query.
 #[derive(Clone, Debug)]
 pub struct QuerySpec {
@@ -89,6 +91,8 @@ pub struct ViewSpec {
     pub watermark: Option<WatermarkSpec>,
     /// Only the first row of each key is in it.
     pub deduplicate: Option<DeduplicateSpec>,
+    /// It is what user code makes of the rows of the query.
+    pub process: Option<ProcessSpec>,
 }
 
 /// A deduplication as declared: `deduplicate: [id]`.

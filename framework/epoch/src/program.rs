@@ -251,6 +251,11 @@ pub trait Program: Send + 'static {
     /// `Internal` if the state can't be read.
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>>;
 
+    /// When an epoch without data must come though no watermark rises: a timer of the epochs' clock, milliseconds since 1970.
+    fn next_time_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// True if an epoch without data must follow, since a watermark that something waits for rose from `used` (what the
     /// last epoch evicted with) to `next` (Spark: `shouldRunAnotherBatch`).
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool;

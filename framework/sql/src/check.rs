@@ -12,10 +12,11 @@ use datafusion::logical_expr::{Aggregate, Distinct, Expr, Limit, LogicalPlan, Ta
 use tidegate_api::OutputMode;
 
 use crate::event_time::{event_time, event_time_columns, is_session};
-use crate::nodes::{Deduplicate, WatermarkNode, node_of};
+use crate::nodes::{Deduplicate, UserState, WatermarkNode, node_of};
 use crate::table::{SourceTable, TableKind};
 
 mod join;
+mod user_state;
 
 /// Why a query can't run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ struct Seen {
     streaming: bool,
     /// All streams below have gone through an aggregate.
     aggregated: bool,
+    /// A stream below has gone through user code.
+    processed: bool,
 }
 
 struct Checker {
@@ -98,14 +101,18 @@ impl Checker {
         self.above = above;
         let mut streams = inputs.iter().filter(|it| it.streaming).peekable();
         let streaming = streams.peek().is_some();
-        let seen = Seen { streaming, aggregated: streaming && streams.all(|it| it.aggregated) };
+        let processed = inputs.iter().any(|it| it.processed);
+        let seen = Seen { streaming, aggregated: streaming && streams.all(|it| it.aggregated), processed };
         self.subqueries(plan);
         match plan {
             LogicalPlan::TableScan(scan) => {
-                return Seen { streaming: kind(scan) == Some(TableKind::Stream), aggregated: false };
+                return Seen { streaming: kind(scan) == Some(TableKind::Stream), ..Seen::default() };
             }
             LogicalPlan::Join(join) => {
                 if let [left, right] = inputs.as_slice() {
+                    if left.streaming && right.streaming {
+                        user_state::check_above(self, "a join of streams", seen);
+                    }
                     join::check(self, join, *left, *right);
                 }
             }
@@ -113,14 +120,16 @@ impl Checker {
             LogicalPlan::Aggregate(aggregate) if !streaming => self.static_sessions(aggregate),
             _ if !streaming => {}
             LogicalPlan::Aggregate(aggregate) => {
+                user_state::check_above(self, "an aggregation", seen);
                 self.aggregate(aggregate);
-                return Seen { streaming, aggregated: true };
+                return Seen { aggregated: true, ..seen };
             }
             LogicalPlan::Distinct(Distinct::All(input)) => {
+                user_state::check_above(self, "SELECT DISTINCT", seen);
                 self.aggregates += 1;
                 let columns = input.schema().fields();
                 self.keys(&columns.iter().map(AsRef::as_ref).collect::<Vec<_>>(), "SELECT DISTINCT");
-                return Seen { streaming, aggregated: true };
+                return Seen { aggregated: true, ..seen };
             }
             LogicalPlan::Distinct(Distinct::On(_)) => {
                 self.refuse(
@@ -137,15 +146,23 @@ impl Checker {
             LogicalPlan::Unnest(unnest) if !unnest.struct_type_columns.is_empty() => {
                 self.refuse("explode takes an ARRAY, found a STRUCT");
             }
-            LogicalPlan::Extension(_) => {
-                if let Some(node) = node_of::<WatermarkNode>(plan) {
-                    self.watermark(node);
-                }
-                if let Some(node) = node_of::<Deduplicate>(plan) {
-                    self.deduplication(node, seen);
-                }
-            }
+            LogicalPlan::Extension(_) => return self.node_of_ours(plan, seen),
             _ => {}
+        }
+        seen
+    }
+
+    fn node_of_ours(&mut self, plan: &LogicalPlan, seen: Seen) -> Seen {
+        if let Some(node) = node_of::<WatermarkNode>(plan) {
+            self.watermark(node);
+        }
+        if let Some(node) = node_of::<Deduplicate>(plan) {
+            user_state::check_above(self, "a deduplication", seen);
+            self.deduplication(node, seen);
+        }
+        if let Some(node) = node_of::<UserState>(plan) {
+            user_state::check(self, node, seen);
+            return Seen { processed: true, ..seen };
         }
         seen
     }

@@ -22,7 +22,7 @@ mod used_fields;
 
 pub use check::{Refusal, check, reads_stream};
 pub use clock::EpochClock;
-pub use nodes::{Deduplicate, WatermarkNode};
+pub use nodes::{Deduplicate, UserCode, UserState, UserStep, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
 pub use stream_join::{JoinKey, StreamJoin, TimeBound};

@@ -1,9 +1,10 @@
-//! What DataFusion's plans lack: the watermark, deduplication, and the columns that `window` and `session_window` add to a
-//! relation.
+//! What DataFusion's plans lack: the watermark, deduplication, user state, and the columns that `window` and `session_window`
+//! add to a relation.
 
 mod deduplicate;
 pub(crate) mod session_window;
 pub(crate) mod time_window;
+mod user_state;
 mod watermark;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
 
 pub use deduplicate::Deduplicate;
 pub(crate) use deduplicate::of_distinct;
+pub use user_state::{UserCode, UserState, UserStep};
 pub use watermark::WatermarkNode;
 
 /// A node of ours as a plan.

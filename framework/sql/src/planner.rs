@@ -22,7 +22,7 @@ use crate::check::reads_stream;
 use crate::clock::EpochClock;
 use crate::error::plan_error;
 use crate::event_time::timestamp;
-use crate::nodes::{Deduplicate, WatermarkNode, extension};
+use crate::nodes::{Deduplicate, UserState, UserStep, WatermarkNode, extension};
 use crate::rewrite::{Resolver, rewrite_syntax};
 use crate::session::{SparkTypes, session};
 use crate::table::{PlanTable, SourceTable, TableKind};
@@ -125,11 +125,34 @@ impl Planner {
                 distinct.and_then(|it| it.build()).map_err(plan_error)?
             }
         };
-        let table: Arc<dyn TableSource> = Arc::new(PlanTable::new(self.analyse(plan)?));
+        let plan = self.analyse(plan)?;
+        self.replace(name, plan);
+        Ok(())
+    }
+
+    /// Makes of a view what user code makes of its rows; the view's last columns are the keys.
+    ///
+    /// # Errors
+    /// `Config` if there is no such view, it reads no stream, or there is no key.
+    pub fn process_view(&mut self, name: &str, step: UserStep) -> Result<()> {
+        let wrong = |why: &str| Error::config(format!("{name}: {}: {why}", step.operation));
+        let plan = self.table(name)?;
+        if !reads_stream(&plan) {
+            return Err(wrong("needs a streaming source, found none"));
+        }
+        if step.keys.is_empty() {
+            return Err(wrong("found no key, expected one at least"));
+        }
+        let node = UserState::try_new(plan, step).map_err(|e| plan_error(e).within(name))?;
+        self.replace(name, extension(node));
+        Ok(())
+    }
+
+    fn replace(&mut self, name: &str, plan: LogicalPlan) {
+        let table: Arc<dyn TableSource> = Arc::new(PlanTable::new(plan));
         for known in self.tables.iter_mut().filter(|it| it.0 == name) {
             known.1 = table.clone();
         }
-        Ok(())
     }
 
     /// Plans a query: parsed, rewritten, views inlined, types coerced.

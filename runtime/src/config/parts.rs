@@ -71,7 +71,7 @@ pub(super) fn view(mut section: Section, findings: &mut Findings) -> Option<View
         findings.add(path, "found no 'sql', expected the query of the view");
         return None;
     };
-    Some(ViewSpec { name, sql: sql.value, watermark, deduplicate })
+    Some(ViewSpec { name, sql: sql.value, watermark, deduplicate, process: None })
 }
 
 /// Reads a sink; nothing if it can't be planned.

@@ -7,8 +7,8 @@ use crate::lineage::{Sql, Step};
 #[derive(Clone, Debug)]
 #[must_use = "groups alone are no rows: aggregate them"]
 pub struct Grouped {
-    stream: Stream,
-    keys: Vec<String>,
+    pub(super) stream: Stream,
+    pub(super) keys: Vec<String>,
 }
 
 impl Stream {

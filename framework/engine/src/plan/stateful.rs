@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::Field;
+use arrow_schema::{Field, Schema};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, DFSchemaRef, ExprSchema, internal_err, plan_datafusion_err, plan_err};
 use datafusion::error::DataFusionError;
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, lit, when,
 };
 use tidegate_sql::event_time::{EventTime, event_time, is_session, window_size_us};
-use tidegate_sql::{Deduplicate, by_panes, reads_stream};
+use tidegate_sql::{Deduplicate, UserState, by_panes, reads_stream};
 
 use super::join::planned_join;
 use crate::exec::leaf::Emission;
@@ -20,6 +20,8 @@ use crate::operators::aggregate::{AggregateSpec, GroupKey};
 use crate::operators::deduplicate::DeduplicateSpec;
 use crate::operators::limit::LimitSpec;
 use crate::operators::session::SessionSpec;
+use crate::operators::user_state::UserStateSpec;
+use crate::user::Code;
 
 /// What a stateful node becomes.
 pub(super) struct Planned {
@@ -39,7 +41,7 @@ pub(super) fn is_stateful(node: &LogicalPlan, asked: Emission) -> bool {
     let stateful = match node {
         LogicalPlan::Aggregate(_) => true,
         LogicalPlan::Join(join) => return reads_stream(&join.left) && reads_stream(&join.right),
-        LogicalPlan::Extension(it) => it.node.as_any().is::<Deduplicate>(),
+        LogicalPlan::Extension(it) => it.node.as_any().is::<Deduplicate>() || it.node.as_any().is::<UserState>(),
         // Over the whole result of an aggregation a limit is one of each epoch.
         LogicalPlan::Limit(limit) => limit.fetch.is_some() && (asked != Emission::Whole || !aggregates(&limit.input)),
         _ => false,
@@ -62,10 +64,14 @@ pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Emission)
         },
         LogicalPlan::Join(join) => planned_join(join.clone(), schema),
         LogicalPlan::Limit(limit) => planned_limit(limit),
-        LogicalPlan::Extension(it) => match it.node.as_any().downcast_ref::<Deduplicate>() {
-            Some(node) => planned_deduplication(node),
-            None => internal_err!("no operator for {}", node.display()),
-        },
+        LogicalPlan::Extension(it) => {
+            let any = it.node.as_any();
+            match (any.downcast_ref::<Deduplicate>(), any.downcast_ref::<UserState>()) {
+                (Some(node), _) => planned_deduplication(node),
+                (_, Some(node)) => planned_user_state(node),
+                _ => internal_err!("no operator for {}", node.display()),
+            }
+        }
         other => internal_err!("no operator for {}", other.display()),
     }
 }
@@ -112,6 +118,22 @@ fn planned_deduplication(node: &Deduplicate) -> Result<Planned, DataFusionError>
         spec: Box::new(spec),
         ports: vec![plan],
     })
+}
+
+fn planned_user_state(node: &UserState) -> Result<Planned, DataFusionError> {
+    let Ok(code) = node.step.code.0.clone().downcast::<Code>() else { return internal_err!("user code is not ours") };
+    let mut columns = node.columns();
+    let count = columns.len();
+    columns.extend(node.keys());
+    let timed = if node.step.event_time { node.event_time()? } else { None };
+    let is_timed = timed.is_some();
+    columns.extend(timed.map(|(time, field)| end_of(time, &field).alias("__time")));
+    let step = &node.step;
+    let output = Arc::new(Schema::new(step.output.clone()));
+    let spec = UserStateSpec::new(step.operation, step.keys.clone(), count, output, is_timed, code);
+    let plan = LogicalPlanBuilder::from(node.input.clone()).project(columns)?.build()?;
+    let (kind, emission) = ("user-state", Emission::Rows);
+    Ok(Planned { kind, complete: false, emission, spec: Box::new(spec), ports: vec![plan] })
 }
 
 /// A key as it is kept, with what to add to its name and whether the watermark passes it: windows by their end alone, sessions

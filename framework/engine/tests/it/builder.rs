@@ -1,19 +1,24 @@
 //! The Rust builder: queries written as programs give what their SQL gives; sinks made of functions; handles and listeners.
 
+mod group_state;
 mod handles;
 mod program;
 mod sinks;
+mod state;
+mod state_model;
 mod streams;
+mod timers;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use tempfile::TempDir;
 use tidegate_api::{OutputMode, Registry};
 use tidegate_builder::{Session, Stream, StreamWriter, StreamingQuery, Trigger};
 use tidegate_formats::ddl;
-use tidegate_testkit::MemoryConnectors;
+use tidegate_testkit::{ManualClock, MemoryConnectors};
 
 use crate::harness::{as_json, rows};
 
@@ -22,25 +27,45 @@ struct Program {
     folder: TempDir,
     memory: MemoryConnectors,
     session: Session,
+    /// Absent: the system's.
+    clock: Option<Arc<ManualClock>>,
 }
 
 impl Program {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let memory = MemoryConnectors::new();
-        let session = Self::session(&memory, folder.path());
-        Self { folder, memory, session }
+        Self::with_clock(None)
     }
 
-    fn session(memory: &MemoryConnectors, folder: &Path) -> Session {
+    /// A program whose time begins in 1970 and stands still.
+    fn at_rest() -> Self {
+        Self::with_clock(Some(Arc::new(ManualClock::new(0))))
+    }
+
+    fn with_clock(clock: Option<Arc<ManualClock>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = MemoryConnectors::new();
+        let session = Self::session(&memory, folder.path(), clock.as_ref());
+        Self { folder, memory, session, clock }
+    }
+
+    fn session(memory: &MemoryConnectors, folder: &Path, clock: Option<&Arc<ManualClock>>) -> Session {
         let registry = memory.register(Registry::new());
         let checkpoints = folder.display().to_string();
-        Session::builder(registry).checkpoints(&checkpoints).build()
+        let builder = Session::builder(registry).checkpoints(&checkpoints);
+        match clock {
+            Some(clock) => builder.clock(clock.clone()).build(),
+            None => builder.build(),
+        }
+    }
+
+    /// Moves the clock of a program at rest.
+    fn wait(&self, ms: u64) {
+        self.clock.as_ref().unwrap().advance(Duration::from_millis(ms));
     }
 
     /// The same program in a new process.
     fn again(&mut self) {
-        self.session = Self::session(&self.memory, self.folder.path());
+        self.session = Self::session(&self.memory, self.folder.path(), self.clock.as_ref());
     }
 
     fn stream(&self, name: &str, ddl: &str) -> Stream {

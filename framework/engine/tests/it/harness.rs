@@ -60,6 +60,7 @@ pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str
         sql: (*sql).into(),
         watermark: None,
         deduplicate: None,
+        process: None,
     });
     QuerySpec {
         name: "q".into(),

@@ -55,7 +55,7 @@ impl Query {
         if !has_data {
             self.look_for_idle();
         }
-        if !has_data && !self.watermark_closes() && !self.flushes() {
+        if !has_data && !self.watermark_closes() && !self.timer_is_over() && !self.flushes() {
             return Ok(None);
         }
         let statics = self.program.statics().await?;
@@ -82,9 +82,21 @@ impl Query {
     /// an epoch and the one that closes its windows must not change what comes out.
     fn watermark_closes(&self) -> bool {
         let Some(last) = &self.last else { return false };
-        self.settings.no_data_epochs
-            && self.settings.trigger != Trigger::Once
-            && self.wants_epoch_without_data(last, &self.watermark.levels())
+        self.runs_without_data() && self.wants_epoch_without_data(last, &self.watermark.levels())
+    }
+
+    /// When time alone calls for an epoch without data, milliseconds.
+    pub(super) fn wakes_ms(&self) -> Option<i64> {
+        let timer = self.program.next_time_ms().filter(|_| self.runs_without_data());
+        timer.into_iter().chain(self.watermark.next_idle_ms()).min()
+    }
+
+    fn timer_is_over(&self) -> bool {
+        self.runs_without_data() && self.program.next_time_ms().is_some_and(|it| it <= self.epoch_time_ms())
+    }
+
+    fn runs_without_data(&self) -> bool {
+        self.settings.no_data_epochs && self.settings.trigger != Trigger::Once
     }
 
     /// The end of an available-now run that closes all that is open: takes the watermark to the end of time.

@@ -71,7 +71,7 @@ impl Query {
                 Step::Ran(_) => {}
                 Step::Ended => break,
                 Step::Idle => {
-                    let idle = until(self.clock.as_ref(), self.watermark.next_idle_ms());
+                    let idle = until(self.clock.as_ref(), self.wakes_ms());
                     tokio::select! {
                         () = self.sources.ready() => {}
                         () = tokio::time::sleep(LOOK_UP) => {}

@@ -208,6 +208,18 @@ impl Chunk {
         self.range
     }
 
+    /// The smallest pane of a live row.
+    pub(super) fn first_pane(&self) -> Option<i64> {
+        match self.pieces {
+            // Nulls come first, then panes that rise.
+            Pieces::BySecond => self.live_rows().find_map(|row| self.pane(row)),
+            Pieces::One => {
+                let mut by_pane = self.thinning(i64::MAX).iter().map(|it| *it as usize);
+                by_pane.find(|row| self.is_live(*row)).and_then(|row| self.pane(row))
+            }
+        }
+    }
+
     /// The rows that are over at `through_us`, but those that [`Self::thin`] was told of.
     pub(super) fn over(&self, through_us: i64) -> impl Iterator<Item = usize> {
         let none = (0..0, &[][..]);

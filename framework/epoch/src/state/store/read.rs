@@ -82,6 +82,13 @@ impl KeyedState {
         Ok(batches)
     }
 
+    /// The smallest pane of a sealed row, microseconds; nothing if none has one. What an epoch changes does not count yet.
+    pub fn first_pane(&self) -> Option<i64> {
+        let pieces = self.sealed.pieces().map(|(piece, _)| piece);
+        let chunks = pieces.flat_map(|piece| chunks_of(&self.sealed, piece));
+        chunks.filter_map(|(_, chunk)| chunk.first_pane()).min()
+    }
+
     /// Number of rows, with this epoch's changes.
     pub fn len(&self) -> usize {
         (self.sealed.live() + self.overlay.level.live()).saturating_sub(self.overlay.hidden() + self.overlay.evicted)

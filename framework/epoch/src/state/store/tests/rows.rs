@@ -112,7 +112,11 @@ impl Pair {
                 let rows: Vec<Cell> = (first..).zip(rows).map(|(id, it)| (it.0, it.1, id, false)).collect();
                 let wanted: Vec<_> = rows.iter().map(|it| (it.0, it.1)).collect();
                 let probe = self.state.probe(&keys(&self.state, &wanted), rows.len()).unwrap();
-                self.state.append(&batch(&rows), (first % 2 == 0).then_some(&probe)).unwrap();
+                match first % 3 {
+                    // As a checkpoint's rows come.
+                    0 => self.state.put(batch(&rows)).unwrap(),
+                    it => self.state.append(&batch(&rows), (it == 1).then_some(&probe)).unwrap(),
+                }
                 self.now.extend(rows.into_iter().map(|it| (it.2, it)));
             }
             Op::Flag(ids) => {
@@ -171,6 +175,7 @@ impl Pair {
         prop_assert_eq!(self.state.len(), self.now.len());
         let mut sealed: Vec<Cell> = self.sealed.values().copied().collect();
         sealed.sort();
+        prop_assert_eq!(self.state.first_pane(), sealed.iter().filter_map(|it| it.1).min());
         prop_assert_eq!(of_batches(&snapshot_rows(&self.state)), sealed);
         let panes = panes();
         let wanted: Vec<(i64, Option<i64>)> = (0..5).flat_map(|key| panes.iter().map(move |it| (key, *it))).collect();
