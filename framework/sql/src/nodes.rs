@@ -1,7 +1,8 @@
-//! What DataFusion's plans lack: the watermark, deduplication, and the columns that `window` and `session_window` add to a
+//! What DataFusion's plans lack: the watermark, deduplication, a hold on columns, and the columns that `window` and `session_window` add to a
 //! relation.
 
 mod deduplicate;
+mod keep_columns;
 pub(crate) mod session_window;
 pub(crate) mod time_window;
 mod watermark;
@@ -12,6 +13,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
 
 pub use deduplicate::Deduplicate;
 pub(crate) use deduplicate::of_distinct;
+pub use keep_columns::KeepColumns;
 pub use watermark::WatermarkNode;
 
 /// A node of ours as a plan.

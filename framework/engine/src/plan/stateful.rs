@@ -135,7 +135,7 @@ pub(super) fn part(of: Expr, name: &str) -> Expr {
 }
 
 /// What of an event time is compared with the watermark.
-fn end_of(time: Expr, field: &Field) -> Expr {
+pub(super) fn end_of(time: Expr, field: &Field) -> Expr {
     match event_time(field) {
         Some(EventTime::Window { .. } | EventTime::Session) => part(time, "end"),
         Some(EventTime::Instant) | None => time,
@@ -156,7 +156,7 @@ fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission
 }
 
 /// The key that is a session.
-fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
+pub(super) fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
     let schema = aggregate.input.schema();
     for (at, key) in aggregate.group_expr.iter().enumerate() {
         if !matches!(key, Expr::GroupingSet(_)) && is_session(&key.to_field(schema)?.1) {
