@@ -96,7 +96,12 @@ fn only_sink(
         let prefix = format!("sinks.{ONLY_SINK}.");
         let mut sink = Section { prefix, name: ONLY_SINK.to_owned(), entries: Vec::new() };
         if top.sql.is_none() {
-            findings.add("sinks", "found neither 'sinks' nor 'sql', expected one of them");
+            let found = if sinks.is_empty() {
+                "found neither 'sinks' nor 'sql', expected one of them"
+            } else {
+                "found that of late rows only, expected another one, or 'sql'"
+            };
+            findings.add("sinks", found);
             return sinks;
         }
         sink.entries.push(super::sections::Entry {
