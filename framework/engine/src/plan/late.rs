@@ -16,6 +16,9 @@ use tidegate_sql::{Deduplicate, KeepColumns};
 use super::stateful::{end_of, is_stateful, part, session_key};
 use crate::exec::leaf::Emission;
 
+/// What DataFusion calls an expression that is computed once for several.
+const COMMON: &str = "__common_expr_";
+
 /// A port of a stateful operator that may drop rows.
 pub(super) struct LatePort {
     /// Its number.
@@ -59,10 +62,18 @@ fn stateful_nodes(plan: &LogicalPlan) -> Vec<LogicalPlan> {
 fn is_same(node: &LogicalPlan, wide: &LogicalPlan) -> bool {
     let joins = |it: &LogicalPlan| if let LogicalPlan::Join(join) = it { Some(join.join_type) } else { None };
     let tables = |it: &LogicalPlan| it.inputs().into_iter().map(tables_of).collect::<Vec<_>>();
+    let texts = |it: &LogicalPlan| it.expressions().iter().map(text_of).collect::<Vec<_>>();
     discriminant(node) == discriminant(wide)
-        && node.expressions() == wide.expressions()
+        && texts(node) == texts(wide)
         && joins(node) == joins(wide)
         && tables(node) == tables(wide)
+}
+
+/// An expression without the numbers that the optimiser gives to what it computes once, which differ from plan to plan.
+fn text_of(expr: &Expr) -> String {
+    let text = expr.to_string();
+    let parts = text.split(COMMON).map(|it| it.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    parts.collect::<Vec<_>>().join(COMMON)
 }
 
 fn tables_of(plan: &LogicalPlan) -> Vec<String> {
@@ -83,11 +94,14 @@ pub(super) fn late_ports(node: &LogicalPlan, wide: Option<&LogicalPlan>, complet
     let mut wide = wide.map(|it| ports(it, complete)).transpose()?.unwrap_or_default().into_iter();
     let mut found = Vec::new();
     for (number, port) in ports(node, complete)?.into_iter().enumerate() {
-        let wide = wide.next().filter(|it| it.time == port.time);
-        let rows = wide.map(|it| with_all(it.input)).transpose()?.flatten();
-        let Some((plan, names)) = rows.map_or_else(|| kept(port.input), |it| Ok(Some(it)))? else { continue };
         let timed = port.time.is_some();
-        let shown = (0..names.len()).map(shown_column).chain(port.time.map(|it| it.alias("__time")));
+        let wide = wide.next().filter(|it| it.time.is_some() == timed);
+        let (rows, time) = match wide.as_ref().map(|it| with_all(it.input)).transpose()?.flatten() {
+            Some(rows) => (Some(rows), wide.and_then(|it| it.time)),
+            None => (kept(port.input)?, port.time),
+        };
+        let Some((plan, names)) = rows else { continue };
+        let shown = (0..names.len()).map(shown_column).chain(time.map(|it| it.alias("__time")));
         let plan = LogicalPlanBuilder::from(plan).project(shown)?.build()?;
         found.push(LatePort { port: number, suffix: port.suffix, plan, names, timed });
     }
