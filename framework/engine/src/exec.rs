@@ -26,8 +26,27 @@ pub(crate) struct RunInput {
     pub(crate) rows: Vec<RecordBatch>,
     pub(crate) statics: Statics,
     pub(crate) times: Arc<TimesSeen>,
-    /// The stage that the rows go to, if it drops late ones: those that are too far ahead are left out for it.
-    pub(crate) late_of: Option<usize>,
+    pub(crate) wanted: Wanted,
+}
+
+/// Which rows a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// All.
+    All,
+    /// Those that a stage takes which drops late ones: what is too far ahead of the clock is left out and counted for it.
+    NotAhead(usize),
+    /// Those that a stage drops since they are at or before this time, microseconds; what is too far ahead is left out.
+    Late(i64),
+    /// Those that it drops since they are too far ahead, and nothing else; with the watermark that it drops late rows by.
+    Ahead(Option<i64>),
+}
+
+impl Wanted {
+    /// True if these rows go the query's way: then their event times count. Dropped rows are run through a second time.
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Self::All | Self::NotAhead(_))
+    }
 }
 
 /// Event times seen by the watermark nodes in an epoch.

@@ -4,6 +4,7 @@
 mod decode;
 mod error;
 mod exec;
+mod late;
 mod operators;
 mod plan;
 mod program;
@@ -13,10 +14,12 @@ mod start;
 mod statics;
 pub mod user;
 
+pub use late::late_rows_schema;
 pub use plan::{Problem, QueryPlan, columns, plan};
 pub use spec::{
     DeduplicateSpec, ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat,
     ValueMode, ViewSpec, WatermarkSpec,
 };
 pub use start::Environment;
+pub use tidegate_sql::Extensions;
 pub use user::ProcessSpec;

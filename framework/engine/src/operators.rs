@@ -32,7 +32,7 @@ use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::KeyedState;
 
 use crate::exec::leaf::Emission;
-use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen, Wanted};
 
 /// A stateful operator as planned.
 pub(crate) trait OperatorSpec: Send + Sync {
@@ -131,7 +131,7 @@ pub(crate) async fn merge_with(
         return Ok(rows);
     }
     let (statics, times) = (Statics::default(), Arc::new(TimesSeen::default()));
-    runner.run(plan, RunInput { leaf: LeafId::Partials, rows, statics, times, late_of: None }).await
+    runner.run(plan, RunInput { leaf: LeafId::Partials, rows, statics, times, wanted: Wanted::All }).await
 }
 
 /// One batch of all rows. The nodes of a plan may spell nullability differently: `schema` counts.

@@ -3,6 +3,7 @@
 pub(crate) mod cut;
 pub(crate) mod explain;
 mod join;
+mod late;
 mod observe;
 pub(crate) mod physical;
 pub(crate) mod stage_leaf;
@@ -13,15 +14,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
+use datafusion::common::ToDFSchema;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
-use tidegate_api::{Changes, OutputMode, Payload, Registry, SinkSpec};
+use tidegate_api::{Changes, Error, OutputMode, Payload, Registry, SinkSpec};
 use tidegate_epoch::{DEAD_LETTERS, Tolerance, Trigger, WatermarkNode, dead_letter_schema};
 use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
 
 use crate::decode::Decoding;
+use crate::error::from_datafusion;
 use crate::exec::Runner;
+use crate::late::late_rows_schema;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec, ViewSpec};
 use cut::{Graph, GraphBuilder, SinkId};
 use observe::{observers, watermarks_in};
@@ -56,8 +60,15 @@ pub(crate) struct PlannedSink {
     pub(crate) part: SinkPart,
     pub(crate) connector: Arc<dyn DynSinkConnector>,
     pub(crate) spec: SinkSpec,
-    /// The optimised plan.
+    /// The optimised plan; of a sink of late rows an empty one.
     pub(crate) plan: LogicalPlan,
+}
+
+/// What a sink gets, as planned.
+struct SinkPlan {
+    plan: LogicalPlan,
+    /// The same where nothing that its stateful operators read is left out, if a sink wants what they drop.
+    wide: Option<LogicalPlan>,
 }
 
 /// The sink of dead letters.
@@ -71,6 +82,8 @@ pub struct QueryPlan {
     pub(crate) spec: QuerySpec,
     pub(crate) sources: Vec<PlannedSource>,
     pub(crate) sinks: Vec<PlannedSink>,
+    /// The sinks that get late rows, by index.
+    pub(crate) late_sinks: Vec<usize>,
     pub(crate) letters: Option<PlannedLetters>,
     pub(crate) graph: Graph,
     pub(crate) watermarks: Vec<WatermarkNode>,
@@ -95,7 +108,7 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
     let letters = plan_letters(&spec.options.errors, registry, &mut problems);
     problems.finish()?;
     let names: Vec<_> = spec.sources.iter().map(|it| it.name.clone()).collect();
-    let of_sinks: Vec<_> = plans.iter().map(watermarks_in).collect();
+    let of_sinks: Vec<_> = plans.iter().map(|it| watermarks_in(&it.plan)).collect();
     let observers = problems.take("watermark", observers(&of_sinks)).unwrap_or_default();
     let observed = observers.keys().cloned().collect();
     let pieces = PiecePlanner::new(planner.session_state().clone(), names.clone(), observed);
@@ -107,7 +120,11 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
         spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
     {
         let group = groups.get(at).cloned().unwrap_or_default();
-        let added = builder.add_sink(SinkId { at, group }, plan.clone(), part.mode).await;
+        let SinkPlan { plan, wide } = plan;
+        let added = match part.input {
+            SinkInput::LateRows => Ok(late_rows_schema()),
+            _ => builder.add_sink(SinkId { at, group }, plan.clone(), wide.as_ref(), part.mode).await,
+        };
         if let Some(schema) = problems.take(format!("sinks.{}", part.name), added) {
             let spec = sink_spec(&schema, part.mode);
             for issue in connector.validate(&part.settings, Some(&spec)) {
@@ -121,13 +138,14 @@ pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec
         problems.take(format!("watermark of {node}"), builder.add_observer(&apart, plan).await);
     }
     let graph = builder.finish();
+    let late_sinks = late_sinks(&spec, &graph, &mut problems);
     if matches!(spec.options.trigger, Trigger::Continuous(_)) && !graph.stages.is_empty() {
         problems.add("trigger", "an aggregation does not run with the continuous trigger; use an interval");
     }
     problems.finish()?;
-    let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks)).collect();
+    let sources = sources.into_iter().flatten().map(|it| with_used_columns(it, &sinks, &graph)).collect();
     let runner = Runner::new(planner.session_state().task_ctx());
-    Ok(QueryPlan { spec, sources, sinks, letters, graph, watermarks, groups, runner, epoch_clock })
+    Ok(QueryPlan { spec, sources, sinks, late_sinks, letters, graph, watermarks, groups, runner, epoch_clock })
 }
 
 /// The columns of a source or view. Touches no outside system.
@@ -225,22 +243,53 @@ fn plan_source(source: &SourceSpec, registry: &Registry, planner: &mut Planner) 
     Ok(PlannedSource { spec: source.clone(), connector, decoding, used: schema })
 }
 
-fn plan_sinks(spec: &QuerySpec, planner: &Planner, problems: &mut Problems) -> Vec<LogicalPlan> {
+fn plan_sinks(spec: &QuerySpec, planner: &Planner, problems: &mut Problems) -> Vec<SinkPlan> {
+    let wants_late = spec.sinks.iter().any(|it| matches!(it.input, SinkInput::LateRows));
     let mut plans = Vec::new();
     for sink in &spec.sinks {
         let place = format!("sinks.{}", sink.name);
         let plan = match &sink.input {
             SinkInput::Sql(sql) => planner.plan(sql),
             SinkInput::From(name) => planner.table(name),
+            SinkInput::LateRows => {
+                plans.extend(problems.take(&place, late_plan(sink.mode)));
+                continue;
+            }
         };
         let Some(plan) = problems.take(&place, plan) else { continue };
-        if let Err(refusals) = tidegate_sql::check(&plan, sink.mode) {
+        if let Err(refusals) = tidegate_sql::check_with(&plan, sink.mode, spec.options.extensions) {
             refusals.iter().for_each(|it| problems.add(&place, &it.message));
             continue;
         }
-        plans.extend(problems.take(&place, planner.optimize(plan)));
+        let wide = wants_late.then(|| planner.optimize_keeping_columns(plan.clone())).transpose();
+        let planned = wide.and_then(|wide| Ok(SinkPlan { plan: planner.optimize(plan)?, wide }));
+        plans.extend(problems.take(&place, planned));
     }
     plans
+}
+
+/// What stands for the plan of a sink of late rows, which come from the other sinks' operators.
+fn late_plan(mode: OutputMode) -> tidegate_api::Result<SinkPlan> {
+    if mode != OutputMode::Append {
+        return Err(Error::config(format!("late rows come in append mode, found {mode}")));
+    }
+    let schema = late_rows_schema().as_ref().clone().to_dfschema_ref().map_err(from_datafusion)?;
+    let plan = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
+    Ok(SinkPlan { plan, wide: None })
+}
+
+/// The sinks of late rows. Where nothing can be late there is nothing to wait for.
+fn late_sinks(spec: &QuerySpec, graph: &Graph, problems: &mut Problems) -> Vec<usize> {
+    let wants_late = |it: &(usize, &SinkPart)| matches!(it.1.input, SinkInput::LateRows);
+    let sinks: Vec<_> = spec.sinks.iter().enumerate().filter(wants_late).collect();
+    if problems.0.is_empty() && graph.late.iter().all(|it| !it.timed) {
+        for (_, sink) in &sinks {
+            let message = "gets late rows, but no operator of the query drops any: declare a watermark, and group, \
+                           deduplicate or join by its time";
+            problems.add(format!("sinks.{}", sink.name), message);
+        }
+    }
+    sinks.into_iter().map(|it| it.0).collect()
 }
 
 fn sink_connector(part: &SinkPart, registry: &Registry, problems: &mut Problems) -> Option<Arc<dyn DynSinkConnector>> {
@@ -302,11 +351,11 @@ fn without_marks(schema: &SchemaRef) -> SchemaRef {
 }
 
 /// Narrows a source to the columns that any sink's plan reads.
-fn with_used_columns(mut source: PlannedSource, sinks: &[PlannedSink]) -> PlannedSource {
+fn with_used_columns(mut source: PlannedSource, sinks: &[PlannedSink], graph: &Graph) -> PlannedSource {
     let mut used = BTreeSet::new();
-    for sink in sinks {
+    for plan in sinks.iter().map(|it| &it.plan).chain(&graph.late_plans) {
         // The visitor does not fail.
-        let _ = sink.plan.apply_with_subqueries(|node| {
+        let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node
                 && let Some(table) = scan.source.downcast_ref::<SourceTable>()
                 && *table.name == *source.spec.name

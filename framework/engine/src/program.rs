@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
+use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::{KeyedState, StateMemory};
 use tidegate_epoch::{
@@ -21,12 +22,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::decode::{Decoding, Undecoded};
-use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen, Wanted};
+use crate::late::LateRows;
 use crate::operators::OperatorEpoch;
 use crate::operators::stage::{RunningStage, input_watermark};
 use crate::plan::cut::{Piece, Target};
 use crate::split_task::{
-    CHUNKS_AHEAD, Readers, SplitResult, SplitRows, SplitRun, SplitTask, StagePort, ToSink, ToStage,
+    CHUNKS_AHEAD, Readers, SplitResult, SplitRows, SplitRun, SplitTask, StagePort, ToLate, ToSink, ToStage,
 };
 use crate::statics::{StaticInput, read_all, versions};
 
@@ -46,6 +48,9 @@ pub(crate) struct QueryProgram {
     pub(crate) statics: Vec<StaticInput>,
     pub(crate) pieces: Vec<Piece>,
     pub(crate) stages: Vec<RunningStage>,
+    /// What they drop, and the sinks that want it.
+    pub(crate) late: Vec<Arc<LateRows>>,
+    pub(crate) late_sinks: Vec<usize>,
     /// What their state may hold in memory; nothing: all of it.
     pub(crate) memory: Option<StateMemory>,
     pub(crate) watermarks: Vec<WatermarkNode>,
@@ -82,13 +87,7 @@ struct Gathered {
 
 impl QueryProgram {
     /// Runs all splits, at most `tasks` side by side; takes their results in input order.
-    async fn read_input(
-        &self,
-        sources: Vec<SourceInput>,
-        statics: &Statics,
-        times: &Arc<TimesSeen>,
-        outputs: &mut Outputs,
-    ) -> Result<Gathered> {
+    async fn read_input(&self, sources: Vec<SourceInput>, shared: &Shared, outputs: &mut Outputs) -> Result<Gathered> {
         let mut gathered = Gathered { partials: BTreeMap::new(), source_rows: vec![0; sources.len()] };
         let mut waiting: VecDeque<(usize, SplitInput)> = VecDeque::new();
         for (source, input) in sources.into_iter().enumerate() {
@@ -98,7 +97,7 @@ impl QueryProgram {
         loop {
             while running.len() < self.tasks.max(1) {
                 let Some((source, split)) = waiting.pop_front() else { break };
-                running.push_back(self.spawn(source, split, statics, times)?);
+                running.push_back(self.spawn(source, split, shared)?);
             }
             let Some(mut first) = running.pop_front() else { return Ok(gathered) };
             while let Some(rows) = first.sinks.recv().await {
@@ -121,16 +120,16 @@ impl QueryProgram {
         }
     }
 
-    fn spawn(&self, source: usize, split: SplitInput, statics: &Statics, times: &Arc<TimesSeen>) -> Result<Running> {
+    fn spawn(&self, source: usize, split: SplitInput, shared: &Shared) -> Result<Running> {
         let stream = self.streams.get(source).ok_or_else(|| Error::internal(format!("no source {source}")))?;
         let leaf = LeafId::Source(stream.at);
         let (to_sinks, sinks) = mpsc::channel(CHUNKS_AHEAD);
         let run = SplitRun {
             leaf,
-            readers: self.readers_of(leaf),
+            readers: self.readers_of(leaf, shared),
             runner: self.runner.clone(),
-            statics: statics.clone(),
-            times: times.clone(),
+            statics: shared.statics.clone(),
+            times: shared.times.clone(),
             sinks: to_sinks,
         };
         let task = SplitTask { rows: split.rows, decoder: stream.decoding.decoder(&stream.schema)?, run };
@@ -138,21 +137,33 @@ impl QueryProgram {
     }
 
     /// The pieces that read a leaf.
-    fn readers_of(&self, leaf: LeafId) -> Readers {
+    fn readers_of(&self, leaf: LeafId, shared: &Shared) -> Readers {
         let mut readers = Readers::default();
         for piece in self.pieces.iter().filter(|it| it.leaves.contains(&leaf)) {
             let plan = piece.plan.clone();
             match piece.target {
                 Target::Stage { stage, port } => {
                     let shrink = self.stages.get(stage).and_then(|it| it.operator.shrink(port));
-                    let late_of = drops_late(&self.stages, stage, port).then_some(stage);
-                    readers.to_stages.push(ToStage { port: (stage, port), plan, shrink, late_of });
+                    let drops = drops_late(&self.stages, stage, port);
+                    let wanted = if drops { Wanted::NotAhead(stage) } else { Wanted::All };
+                    readers.to_stages.push(ToStage { port: (stage, port), plan, shrink, wanted });
                 }
                 Target::Sink(sink) => readers.to_sinks.push(ToSink { sink, plan }),
+                Target::Late(at) => readers.to_late.extend(self.dropped(at, plan, shared)),
                 Target::Nowhere => readers.observers.push(plan),
             }
         }
         readers
+    }
+
+    /// What finds the rows that a port drops in this epoch; nothing if it drops none.
+    fn dropped(&self, at: usize, plan: Arc<dyn ExecutionPlan>, shared: &Shared) -> Option<ToLate> {
+        let rows = self.late.get(at)?.clone();
+        let late_us = of_stage(&self.stages, rows.stage, &shared.late);
+        let late = late_us.filter(|_| rows.timed).map(Wanted::Late);
+        let drops_ahead = shared.times.ceiling_us().is_some() && drops_late(&self.stages, rows.stage, rows.port);
+        let wanted: Vec<_> = late.into_iter().chain(drops_ahead.then_some(Wanted::Ahead(late_us))).collect();
+        (!wanted.is_empty()).then(|| ToLate { sinks: self.late_sinks.clone(), plan, rows, wanted })
     }
 
     /// Runs the stages, upstream first, and the pieces above them.
@@ -168,33 +179,35 @@ impl QueryProgram {
                 runner: &self.runner,
                 clock: self.clock.as_ref(),
                 time_ms: ctx.time_ms,
-                late_us: of_stage(&self.stages, at, &ctx.late),
+                late_us: of_stage(&self.stages, at, &ctx.shared.late),
                 evict_us: of_stage(&self.stages, at, &ctx.evict),
                 with_data: ctx.with_data,
             };
             let Some(stage) = self.stages.get_mut(at) else { break };
             let (emitted, mut its) = stage.epoch(inputs_of(at, &mut partials), &epoch).await?;
-            its.rows_dropped_by_watermark += ctx.times.left_out(at);
+            its.rows_dropped_by_watermark += ctx.shared.times.left_out(at);
             numbers.push(its);
             for (emission, rows) in emitted {
                 if rows.is_empty() {
                     continue;
                 }
-                let readers = self.readers_of(LeafId::Stage(at, emission));
-                let input = |rows, late_of| RunInput {
-                    leaf: LeafId::Stage(at, emission),
-                    rows,
-                    statics: ctx.statics.clone(),
-                    times: ctx.times.clone(),
-                    late_of,
-                };
-                for ToStage { port, plan, late_of, .. } in &readers.to_stages {
-                    let made = self.runner.run(plan, input(rows.clone(), *late_of)).await?;
+                let leaf = LeafId::Stage(at, emission);
+                let readers = self.readers_of(leaf, &ctx.shared);
+                let input = |rows, wanted| ctx.shared.input(leaf, rows, wanted);
+                for ToStage { port, plan, wanted, .. } in &readers.to_stages {
+                    let made = self.runner.run(plan, input(rows.clone(), *wanted)).await?;
                     partials.entry(*port).or_default().extend(made);
                 }
                 for ToSink { sink, plan } in &readers.to_sinks {
-                    for made in self.runner.run(plan, input(rows.clone(), None)).await? {
+                    for made in self.runner.run(plan, input(rows.clone(), Wanted::All)).await? {
                         outputs.write(*sink, made).await?;
+                    }
+                }
+                for late in &readers.to_late {
+                    for wanted in &late.wanted {
+                        for (sink, made) in late.made(&self.runner, input(rows.clone(), *wanted)).await? {
+                            outputs.write(sink, made).await?;
+                        }
                     }
                 }
             }
@@ -205,13 +218,25 @@ impl QueryProgram {
     }
 }
 
-struct StageContext {
-    time_ms: i64,
+/// What all pieces of an epoch run with.
+struct Shared {
+    /// What late rows are late by.
     late: Watermarks,
-    evict: Watermarks,
-    with_data: bool,
     statics: Statics,
     times: Arc<TimesSeen>,
+}
+
+impl Shared {
+    fn input(&self, leaf: LeafId, rows: Vec<RecordBatch>, wanted: Wanted) -> RunInput {
+        RunInput { leaf, rows, statics: self.statics.clone(), times: self.times.clone(), wanted }
+    }
+}
+
+struct StageContext {
+    shared: Shared,
+    time_ms: i64,
+    evict: Watermarks,
+    with_data: bool,
 }
 
 /// Takes out the rows of a stage, by port.
@@ -277,10 +302,10 @@ impl Program for QueryProgram {
         let statics = read_all(&mut self.statics, &input.statics).await?;
         let times = Arc::new(TimesSeen::new(input.ceiling_ms.map(to_us)));
         let with_data = input.sources.iter().any(|it| !it.splits.is_empty());
-        let gathered = self.read_input(input.sources, &statics, &times, outputs).await?;
+        let shared = Shared { late: input.late, statics, times: times.clone() };
+        let gathered = self.read_input(input.sources, &shared, outputs).await?;
         let (evict, closed_by) = self.closing(input.evict, input.closing.as_ref(), &times);
-        let time_ms = input.epoch.time_ms;
-        let ctx = StageContext { time_ms, late: input.late, evict, with_data, statics, times: times.clone() };
+        let ctx = StageContext { shared, time_ms: input.epoch.time_ms, evict, with_data };
         let operators = self.run_stages(gathered.partials, ctx, outputs).await?;
         warn_of_ahead(&times, input.epoch.number);
         let (event_times, source_rows) = (self.event_times(&times), gathered.source_rows);

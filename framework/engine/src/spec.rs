@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use tidegate_api::{OutputMode, Settings};
 use tidegate_epoch::{Tolerance, Trigger, WatermarkPolicy};
+use tidegate_sql::Extensions;
 use tidegate_storage::Location;
 
 use crate::user::ProcessSpec;
@@ -128,6 +129,9 @@ pub enum SinkInput {
     Sql(String),
     /// A source or view as it is.
     From(String),
+    /// The rows that the query's stateful operators drop since they are late (`late.rows.sink`), as
+    /// [`crate::late_rows_schema`] has them; in append mode.
+    LateRows,
 }
 
 /// Settings of the query itself, with their defaults.
@@ -143,6 +147,10 @@ pub struct QueryOptions {
     pub watermark_policy: WatermarkPolicy,
     /// `emit.on.watermark: same-epoch`: what an epoch's own rows close is emitted in it, and not in the next one.
     pub emit_in_same_epoch: bool,
+    /// `watermark.on.add: follow`: a watermark that is added to a checkpoint holds no other one back until it has caught up.
+    pub follow_when_added: bool,
+    /// What is allowed beyond Spark's rules (`update.mode`, `count.distinct`).
+    pub extensions: Extensions,
     /// `watermark.max.ahead`: rows whose event time is further ahead of the epoch's clock move no watermark and are late.
     pub max_ahead: Option<Duration>,
     /// `no.data.epochs`.
@@ -217,6 +225,8 @@ impl QueryOptions {
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
             emit_in_same_epoch: false,
+            follow_when_added: false,
+            extensions: Extensions::default(),
             max_ahead: None,
             no_data_epochs: true,
             max_rows_per_epoch: None,

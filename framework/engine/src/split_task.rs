@@ -10,7 +10,8 @@ use tidegate_api::{BatchStream, Error, Result};
 use tokio::sync::mpsc;
 
 use crate::decode::{RowDecoder, Undecoded};
-use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen};
+use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen, Wanted};
+use crate::late::LateRows;
 use crate::operators::merge_with;
 
 /// Rows of one stage are shrunk, where it can, when there are more than this, so that a long epoch with few keys stays small.
@@ -36,8 +37,7 @@ pub(crate) struct ToStage {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
     /// Makes fewer rows of what the plan made.
     pub(crate) shrink: Option<Arc<dyn ExecutionPlan>>,
-    /// The stage, if late rows are dropped there.
-    pub(crate) late_of: Option<usize>,
+    pub(crate) wanted: Wanted,
 }
 
 /// A plan that makes rows for a sink.
@@ -46,11 +46,35 @@ pub(crate) struct ToSink {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
 }
 
+/// A plan that makes the rows of which a stage drops some.
+pub(crate) struct ToLate {
+    /// The sinks that want them.
+    pub(crate) sinks: Vec<usize>,
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) rows: Arc<LateRows>,
+    /// What it drops, each in a run of its own.
+    pub(crate) wanted: Vec<Wanted>,
+}
+
+impl ToLate {
+    /// What is dropped of `input`, for each sink that wants it.
+    pub(crate) async fn made(&self, runner: &Runner, input: RunInput) -> Result<Vec<(usize, RecordBatch)>> {
+        let wanted = input.wanted;
+        let mut made = Vec::new();
+        for rows in runner.run(&self.plan, input).await? {
+            let Some(late) = self.rows.shown(&rows, wanted)? else { continue };
+            made.extend(self.sinks.iter().map(|sink| (*sink, late.clone())));
+        }
+        Ok(made)
+    }
+}
+
 /// What the rows of a leaf run through.
 #[derive(Default)]
 pub(crate) struct Readers {
     pub(crate) to_stages: Vec<ToStage>,
     pub(crate) to_sinks: Vec<ToSink>,
+    pub(crate) to_late: Vec<ToLate>,
     /// What is run for the event times that it meets.
     pub(crate) observers: Vec<Arc<dyn ExecutionPlan>>,
 }
@@ -91,9 +115,10 @@ impl SplitTask {
                 self.run.send(SplitRows::Undecoded(undecoded)).await?;
             }
             for plan in &self.run.readers.observers {
-                self.run.runner.run(plan, self.run.input(chunk.clone(), None)).await?;
+                self.run.runner.run(plan, self.run.input(chunk.clone(), Wanted::All)).await?;
             }
             self.run.to_stages(&chunk, &mut result).await?;
+            self.run.to_late(&chunk).await?;
             self.run.to_sinks(chunk).await?;
         }
         Ok(result)
@@ -102,8 +127,8 @@ impl SplitTask {
 
 impl SplitRun {
     async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
-        for ToStage { port, plan, shrink, late_of } in &self.readers.to_stages {
-            let partial = self.runner.run(plan, self.input(chunk.clone(), *late_of)).await?;
+        for ToStage { port, plan, shrink, wanted } in &self.readers.to_stages {
+            let partial = self.runner.run(plan, self.input(chunk.clone(), *wanted)).await?;
             let kept = result.partials.entry(*port).or_default();
             kept.extend(partial);
             if let Some(shrink) = shrink
@@ -116,9 +141,20 @@ impl SplitRun {
         Ok(())
     }
 
+    async fn to_late(&self, chunk: &RecordBatch) -> Result<()> {
+        for late in &self.readers.to_late {
+            for wanted in &late.wanted {
+                for (sink, rows) in late.made(&self.runner, self.input(chunk.clone(), *wanted)).await? {
+                    self.send(SplitRows::Sink(sink, rows)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn to_sinks(&self, chunk: RecordBatch) -> Result<()> {
         for ToSink { sink, plan } in &self.readers.to_sinks {
-            for rows in self.runner.run(plan, self.input(chunk.clone(), None)).await? {
+            for rows in self.runner.run(plan, self.input(chunk.clone(), Wanted::All)).await? {
                 self.send(SplitRows::Sink(*sink, rows)).await?;
             }
         }
@@ -129,8 +165,8 @@ impl SplitRun {
         self.sinks.send(rows).await.map_err(|_| Error::internal("the epoch ended before its splits"))
     }
 
-    fn input(&self, chunk: RecordBatch, late_of: Option<usize>) -> RunInput {
+    fn input(&self, chunk: RecordBatch, wanted: Wanted) -> RunInput {
         let (statics, times) = (self.statics.clone(), self.times.clone());
-        RunInput { leaf: self.leaf, rows: vec![chunk], statics, times, late_of }
+        RunInput { leaf: self.leaf, rows: vec![chunk], statics, times, wanted }
     }
 }

@@ -15,7 +15,7 @@ use tidegate_api::{AttemptId, Epoch, OffsetJson};
 
 use crate::manifest::Manifest;
 use crate::program::StaticVersion;
-use crate::watermark::{GroupMark, Levels, WatermarkPolicy};
+use crate::watermark::{Aside, GroupMark, Levels, WatermarkPolicy};
 
 /// What one source brings into an epoch: `(start, end]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,9 @@ pub(crate) struct Plan {
     /// The watermark nodes that were idle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) idle: Vec<Arc<str>>,
+    /// Those that were added and had not caught up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) following: Vec<Arc<str>>,
     /// For volatile functions.
     pub(crate) seed: u64,
     pub(crate) zone: String,
@@ -117,6 +120,11 @@ impl Plan {
             write_time_us: self.write_time_us,
             watermark_ms: self.watermark_ms,
         }
+    }
+
+    /// The watermark nodes that held no other one back.
+    pub(crate) fn aside(&self) -> Aside {
+        Aside { idle: self.idle.clone(), following: self.following.clone() }
     }
 
     /// The watermarks that evict.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{AttemptId, Error, Result};
 
 use crate::program::{EpochNumbers, EventTimes};
-use crate::watermark::{GroupMark, Levels, Watermark};
+use crate::watermark::{Aside, GroupMark, Levels, Watermark};
 
 /// A watermark node after the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub(crate) struct NodeEntry {
     /// It is idle: it holds no watermark back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) idle: bool,
+    /// It was added, and has not caught up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) following: bool,
 }
 
 /// A piece of state N.
@@ -154,9 +157,12 @@ impl Manifest {
         Levels::new(self.next_watermark_ms, &self.next_groups)
     }
 
-    /// The watermark nodes that are idle after the epoch.
-    pub(crate) fn idle(&self) -> Vec<Arc<str>> {
-        self.nodes.iter().filter(|it| it.idle).map(|it| it.id.clone()).collect()
+    /// The watermark nodes that hold no other one back after the epoch.
+    pub(crate) fn aside(&self) -> Aside {
+        let names = |wanted: fn(&NodeEntry) -> bool| {
+            self.nodes.iter().filter(|it| wanted(it)).map(|it| it.id.clone()).collect()
+        };
+        Aside { idle: names(|it| it.idle), following: names(|it| it.following) }
     }
 
     /// What the epoch found, as far as it is written down.
@@ -186,7 +192,8 @@ impl Manifest {
         let nodes = next.nodes().enumerate().map(|(at, (node, value_ms))| {
             let EventTimes { count, min_ms, max_ms, sum_ms } = numbers.event_times.get(at).copied().unwrap_or_default();
             let avg_ms = i64::try_from(sum_ms / i128::from(count.max(1))).unwrap_or(max_ms);
-            NodeEntry { id: node.id.clone(), count, min_ms, max_ms, avg_ms, value_ms, idle: next.is_idle(at) }
+            let (id, idle, following) = (node.id.clone(), next.is_idle(at), next.follows(at));
+            NodeEntry { id, count, min_ms, max_ms, avg_ms, value_ms, idle, following }
         });
         let Levels { query_ms, groups } = next.levels();
         Self {

@@ -14,6 +14,7 @@ mod idle;
 
 pub(crate) use groups::{Feeds, Levels};
 pub use groups::{GroupMark, Watermarks};
+pub(crate) use idle::Aside;
 use idle::Rest;
 
 /// The end of time: the last millisecond that SQL's TIMESTAMP text can show.
@@ -72,11 +73,11 @@ impl Watermark {
         Self { policy, feeds: Arc::new(feeds), values, rests, query_ms: 0, groups_ms }
     }
 
-    /// The watermarks of a run that goes on at the highest of these levels, with these nodes idle; what each node had
+    /// The watermarks of a run that goes on at the highest of these levels, with these nodes aside; what each node had
     /// reached is not known any more.
-    pub(crate) fn at(&self, policy: WatermarkPolicy, levels: &[Levels], idle: &[Arc<str>]) -> Self {
+    pub(crate) fn at(&self, policy: WatermarkPolicy, levels: &[Levels], aside: &Aside) -> Self {
         let mut next = Self { policy, values: vec![None; self.values.len()], ..self.clone() };
-        next.set_idle(idle);
+        next.set_aside(aside);
         let highest = |of: &dyn Fn(&Levels) -> Option<i64>| levels.iter().filter_map(of).max().unwrap_or(0);
         next.query_ms = highest(&|it| self.feeds.query_ms(it));
         next.groups_ms = self.feeds.groups.iter().map(|group| highest(&|it| it.of(group))).collect();
@@ -129,6 +130,7 @@ impl Watermark {
             rest.end(time_ms);
         }
         next.look_for_idle(time_ms);
+        next.look_for_caught_up();
         next.rise();
         next
     }
@@ -170,10 +172,13 @@ impl Watermark {
         to.query_ms > from.query_ms || self.feeds.groups.iter().any(|it| to.of(it) > from.of(it))
     }
 
-    /// A node that has seen nothing stands at 1970. One that is idle holds no other one back; where all are, none does.
+    /// A node that has seen nothing stands at 1970. One that is idle holds no other one back; where all are, none does. Nor does
+    /// one that follows, if there is another to follow.
     fn chosen(&self, members: impl Iterator<Item = usize> + Clone) -> i64 {
         let value = |it: usize| self.values.get(it).copied().flatten().unwrap_or(0);
-        let slowest = members.clone().filter(|it| !self.is_idle(*it)).map(value).min();
+        let counting = members.clone().filter(|it| !self.is_idle(*it));
+        let leading = counting.clone().filter(|it| !self.follows(*it)).map(value).min();
+        let slowest = leading.or_else(|| counting.map(value).min());
         let fastest = members.map(value).max();
         let chosen = match self.policy {
             WatermarkPolicy::Min => slowest.or(fastest),

@@ -31,12 +31,29 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Checks an analysed plan against an output mode.
+/// What is asked for beyond Spark's rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Sessions and outer joins of streams may be in update mode (`update.mode: extended`).
+    pub update_mode: bool,
+    /// `count(DISTINCT x)` of groups that the watermark closes (`count.distinct: exact`).
+    pub count_distinct: bool,
+}
+
+/// Checks an analysed plan against an output mode, by Spark's rules.
 ///
 /// # Errors
 /// Everything that stands in the way.
 pub fn check(plan: &LogicalPlan, mode: OutputMode) -> Result<(), Vec<Refusal>> {
-    let mut checker = Checker { mode, refusals: Vec::new(), aggregates: 0, above: Vec::new() };
+    check_with(plan, mode, Extensions::default())
+}
+
+/// As [`check`], with what is asked for beyond Spark's rules.
+///
+/// # Errors
+/// Everything that stands in the way.
+pub fn check_with(plan: &LogicalPlan, mode: OutputMode, extensions: Extensions) -> Result<(), Vec<Refusal>> {
+    let mut checker = Checker { mode, extensions, refusals: Vec::new(), aggregates: 0, above: Vec::new() };
     let seen = checker.node(plan);
     if !seen.streaming {
         checker.refusals.clear();
@@ -76,6 +93,7 @@ struct Seen {
 
 struct Checker {
     mode: OutputMode,
+    extensions: Extensions,
     refusals: Vec<Refusal>,
     aggregates: usize,
     /// What a WHERE says above the node that is looked at, with nothing but joins between.
@@ -169,13 +187,7 @@ impl Checker {
 
     fn aggregate(&mut self, aggregate: &Aggregate) {
         self.aggregates += 1;
-        for expr in &aggregate.aggr_expr {
-            if is_distinct(expr) {
-                self.refuse(format!(
-                    "distinct aggregates are not supported on a stream: {expr}; use approx_distinct, or count without DISTINCT"
-                ));
-            }
-        }
+        self.distinct(aggregate);
         let fields = aggregate.schema.fields();
         self.timestamps(fields.iter().map(AsRef::as_ref), "an aggregation");
         let in_sets = fields.iter().any(|it| it.name() == Aggregate::INTERNAL_GROUPING_ID);
@@ -193,6 +205,28 @@ impl Checker {
         }
         self.keys(&keys, &what);
         self.sessions(&keys, &what);
+    }
+
+    /// Values that are told apart are all kept, so their groups must close.
+    fn distinct(&mut self, aggregate: &Aggregate) {
+        let keys = aggregate.schema.fields().iter().take(aggregate.group_expr.len());
+        let closes = keys.into_iter().any(|it| event_time(it).is_some()) && self.mode != OutputMode::Complete;
+        for expr in aggregate.aggr_expr.iter().filter(|it| is_distinct(it)) {
+            match (self.extensions.count_distinct, is_count_of_one(expr)) {
+                (true, true) if closes => {}
+                (true, true) => self.refuse(format!(
+                    "{expr} keeps all values of a group, and no group ever closes: declare a watermark and group by \
+                     window(time, size) or by the time, in append or update mode; or use approx_distinct"
+                )),
+                (true, false) => self.refuse(format!(
+                    "distinct aggregates are not supported on a stream, but count(DISTINCT x) of one value: {expr}"
+                )),
+                (false, _) => self.refuse(format!(
+                    "distinct aggregates are not supported on a stream: {expr}; use approx_distinct, or count without \
+                     DISTINCT, or set count.distinct: exact"
+                )),
+            }
+        }
     }
 
     /// The keys of an aggregation against the output mode.
@@ -217,9 +251,10 @@ impl Checker {
         if !keys.iter().any(|it| is_session(it)) {
             return;
         }
-        if self.mode == OutputMode::Update {
+        if self.mode == OutputMode::Update && !self.extensions.update_mode {
             self.refuse(format!(
-                "session window aggregation in update mode: {what}; use append mode, or complete mode for all sessions"
+                "session window aggregation in update mode: {what}; use append mode, complete mode for all sessions, or set \
+                 update.mode: extended"
             ));
         }
         if keys.len() == 1 {
@@ -341,4 +376,13 @@ impl Checker {
 
 fn is_distinct(expr: &Expr) -> bool {
     expr.exists(|it| Ok(matches!(it, Expr::AggregateFunction(function) if function.params.distinct))).unwrap_or(false)
+}
+
+/// `count(DISTINCT x)`, under any name.
+fn is_count_of_one(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_count_of_one(&alias.expr),
+        Expr::AggregateFunction(it) => it.func.name() == "count" && it.params.args.len() == 1,
+        _ => false,
+    }
 }

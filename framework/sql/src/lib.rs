@@ -19,10 +19,11 @@ mod session;
 mod stream_join;
 mod table;
 mod used_fields;
+mod wide;
 
-pub use check::{Refusal, check, reads_stream};
+pub use check::{Extensions, Refusal, check, check_with, reads_stream};
 pub use clock::EpochClock;
-pub use nodes::{Deduplicate, UserCode, UserState, UserStep, WatermarkNode};
+pub use nodes::{Deduplicate, KeepColumns, UserCode, UserState, UserStep, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
 pub use stream_join::{JoinKey, StreamJoin, TimeBound};

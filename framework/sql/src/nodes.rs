@@ -1,7 +1,8 @@
-//! What DataFusion's plans lack: the watermark, deduplication, user state, and the columns that `window` and `session_window`
-//! add to a relation.
+//! What DataFusion's plans lack: the watermark, deduplication, user state, a hold on columns, and the columns that `window`
+//! and `session_window` add to a relation.
 
 mod deduplicate;
+mod keep_columns;
 pub(crate) mod session_window;
 pub(crate) mod time_window;
 mod user_state;
@@ -13,6 +14,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
 
 pub use deduplicate::Deduplicate;
 pub(crate) use deduplicate::of_distinct;
+pub use keep_columns::KeepColumns;
 pub use user_state::{UserCode, UserState, UserStep};
 pub use watermark::WatermarkNode;
 

@@ -27,6 +27,7 @@ use crate::rewrite::{Resolver, rewrite_syntax};
 use crate::session::{SparkTypes, session};
 use crate::table::{PlanTable, SourceTable, TableKind};
 use crate::used_fields::decode_used_fields;
+use crate::wide::keeping_columns;
 use crate::{analyse, dialect, optimize};
 
 /// Plans the SQL of one query: its sources, its views, and what its sinks get.
@@ -182,9 +183,21 @@ impl Planner {
     /// # Errors
     /// `Config` if a constant expression fails, `Internal` if a rule does.
     pub fn optimize(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        decode_used_fields(self.with_rules(plan)?).map_err(plan_error)
+    }
+
+    /// As `optimize`, but below each stateful operator that reads no other one stands a [`crate::KeepColumns`], and below that
+    /// nothing is left out because nobody needs it.
+    ///
+    /// # Errors
+    /// As `optimize`.
+    pub fn optimize_keeping_columns(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        self.with_rules(keeping_columns(plan).map_err(plan_error)?)
+    }
+
+    fn with_rules(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let optimizer = Optimizer::with_rules(optimize::logical_rules());
-        let plan = optimizer.optimize(plan, &self.state, |_, _| {}).map_err(plan_error)?;
-        decode_used_fields(plan).map_err(plan_error)
+        optimizer.optimize(plan, &self.state, |_, _| {}).map_err(plan_error)
     }
 
     /// The session: its settings, functions and physical rules. No table is registered in it.

@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 34] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -27,7 +27,10 @@ const KNOWN: [&str; 30] = [
     "on.end",
     "watermark.policy",
     "watermark.max.ahead",
+    "watermark.on.add",
     "emit.on.watermark",
+    "update.mode",
+    "count.distinct",
     "no.data.epochs",
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
@@ -42,6 +45,7 @@ const KNOWN: [&str; 30] = [
     "errors.tolerance",
     "errors.log.enable",
     "dead.letters",
+    "late.rows.sink",
     "sources",
     "views",
     "sinks",
@@ -64,6 +68,8 @@ pub(super) struct TopLevel {
     /// `sql` and `output.mode` of the only sink.
     pub(super) sql: Option<Entry>,
     pub(super) mode: Option<Entry>,
+    /// The sink of late rows (`late.rows.sink`).
+    pub(super) late_rows: Option<Entry>,
     /// What its sinks must promise.
     pub(super) support: Option<Support>,
 }
@@ -116,6 +122,7 @@ pub(super) fn read(
 ) -> TopLevel {
     let sql = section.take("sql", findings);
     let mode = section.take("output.mode", findings);
+    let late_rows = section.take("late.rows.sink", findings);
     let name = read_name(&mut section, defaults, findings);
     let data_dir = section.value::<String>("data.dir", findings).map(PathBuf::from);
     let data_dir = defaults.data_dir.clone().or(data_dir).unwrap_or_else(|| PathBuf::from("data"));
@@ -134,7 +141,7 @@ pub(super) fn read(
     let support = Support::take(&mut section, findings);
     section.refuse(&LATER, findings);
     section.finish(&KNOWN, findings);
-    TopLevel { name, options, sql, mode, support }
+    TopLevel { name, options, sql, mode, late_rows, support }
 }
 
 fn read_name(section: &mut Section, defaults: &Defaults, findings: &mut Findings) -> String {
@@ -157,6 +164,24 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
         other => Err(format!("found '{other}', expected next-epoch or same-epoch")),
     });
     set(&mut options.emit_in_same_epoch, same_epoch);
+    let follow = section.parsed("watermark.on.add", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "hold" => Ok(false),
+        "follow" => Ok(true),
+        other => Err(format!("found '{other}', expected hold or follow")),
+    });
+    set(&mut options.follow_when_added, follow);
+    let extended = section.parsed("update.mode", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "spark" => Ok(false),
+        "extended" => Ok(true),
+        other => Err(format!("found '{other}', expected spark or extended")),
+    });
+    set(&mut options.extensions.update_mode, extended);
+    let exact = section.parsed("count.distinct", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "refuse" => Ok(false),
+        "exact" => Ok(true),
+        other => Err(format!("found '{other}', expected refuse or exact")),
+    });
+    set(&mut options.extensions.count_distinct, exact);
     options.max_ahead = section.value::<Duration>("watermark.max.ahead", findings);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);

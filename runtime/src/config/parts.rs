@@ -11,7 +11,7 @@ use tidegate_engine::{
 use tidegate_formats::ddl;
 
 use super::flat;
-use super::options::{Support, output_mode};
+use super::options::{Support, TopLevel, output_mode};
 use super::sections::{Entry, Findings, Section};
 
 const SOURCE_KEYS: [&str; 8] = [
@@ -78,7 +78,7 @@ pub(super) fn view(mut section: Section, findings: &mut Findings) -> Option<View
 pub(super) fn sink(
     mut section: Section,
     registry: &Registry,
-    inherited: Option<&Support>,
+    top: &TopLevel,
     findings: &mut Findings,
 ) -> Option<SinkPart> {
     let support = Support::take(&mut section, findings);
@@ -86,19 +86,8 @@ pub(super) fn sink(
     let mode: OutputMode = section.parsed("output.mode", findings, output_mode).unwrap_or_default();
     let best_effort: bool = section.value("best.effort", findings).unwrap_or_default();
     section.refuse(&["stage.outputs"], findings);
-    let input = match (section.take("sql", findings), section.take("from", findings)) {
-        (Some(sql), None) => Some(SinkInput::Sql(sql.value)),
-        (None, Some(from)) => Some(SinkInput::From(from.value)),
-        (Some(sql), Some(from)) => {
-            findings
-                .add(&from.written, format!("found '{}' and '{}', expected one of them", sql.written, from.written));
-            None
-        }
-        (None, None) => {
-            findings.add(section.path(), "found neither 'sql' nor 'from', expected one of them");
-            None
-        }
-    };
+    let gets_late = top.late_rows.as_ref().filter(|it| it.value == section.name);
+    let input = sink_input(&mut section, gets_late, findings);
     let connector = connector?;
     let found = match registry.find_sink(&connector.value) {
         _ if connector.open => None,
@@ -109,10 +98,35 @@ pub(super) fn sink(
         }
     }?;
     let settings = hand_on(&mut section, found.keys(), &SINK_KEYS, findings);
-    if let Some(support) = support.as_ref().or(inherited).filter(|_| !best_effort) {
+    if let Some(support) = support.as_ref().or(top.support.as_ref()).filter(|_| !best_effort) {
         support.check(&section.name, found.name(), found.guarantee(&settings), findings);
     }
     Some(SinkPart { name: section.name, connector: connector.value, settings, mode, input: input?, best_effort })
+}
+
+/// What a sink gets: a query, a source or view, or late rows if the query's `late.rows.sink` names it.
+fn sink_input(section: &mut Section, gets_late: Option<&Entry>, findings: &mut Findings) -> Option<SinkInput> {
+    match (section.take("sql", findings), section.take("from", findings), gets_late) {
+        (None, None, Some(_)) => Some(SinkInput::LateRows),
+        (Some(own), _, Some(late)) | (None, Some(own), Some(late)) => {
+            findings.add(
+                &own.written,
+                format!("found beside '{}', which gives this sink late rows and no others", late.written),
+            );
+            None
+        }
+        (Some(sql), None, None) => Some(SinkInput::Sql(sql.value)),
+        (None, Some(from), None) => Some(SinkInput::From(from.value)),
+        (Some(sql), Some(from), None) => {
+            findings
+                .add(&from.written, format!("found '{}' and '{}', expected one of them", sql.written, from.written));
+            None
+        }
+        (None, None, None) => {
+            findings.add(section.path(), "found neither 'sql' nor 'from', expected one of them");
+            None
+        }
+    }
 }
 
 pub(super) fn class(section: &mut Section, findings: &mut Findings) -> Option<Entry> {

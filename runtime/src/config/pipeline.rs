@@ -64,8 +64,8 @@ pub fn load(
     let wanted = sinks.len();
     let sources: Vec<_> = sources.into_iter().filter_map(|it| parts::source(it, registry, &mut findings)).collect();
     let views: Vec<_> = views.into_iter().filter_map(|it| parts::view(it, &mut findings)).collect();
-    let sinks: Vec<_> =
-        sinks.into_iter().filter_map(|it| parts::sink(it, registry, top.support.as_ref(), &mut findings)).collect();
+    check_late_rows(&sinks, &top, &mut findings);
+    let sinks: Vec<_> = sinks.into_iter().filter_map(|it| parts::sink(it, registry, &top, &mut findings)).collect();
     let whole = counts == (sources.len(), views.len()) && wanted == sinks.len() && !sources.is_empty();
     let Findings { problems, written, unresolved, .. } = findings;
     let pipeline = top.options.filter(|_| whole).map(|options| {
@@ -75,18 +75,33 @@ pub fn load(
     Loaded { pipeline, problems }
 }
 
-/// With one sink, `sql` and `output.mode` may stand at the top level; without any, the sink is made here.
+/// The sink that late rows go to must be one of the query's.
+fn check_late_rows(sinks: &[Section], top: &options::TopLevel, findings: &mut Findings) {
+    let Some(late) = top.late_rows.as_ref().filter(|it| !it.open) else { return };
+    if sinks.iter().all(|it| it.name != late.value) {
+        let known: Vec<_> = sinks.iter().map(|it| it.name.as_str()).collect();
+        findings.add(&late.written, format!("found '{}', expected one of the sinks: {}", late.value, known.join(", ")));
+    }
+}
+
+/// With one sink, beside that of late rows, `sql` and `output.mode` may stand at the top level; without any, it is made here.
 fn only_sink(
     mut sinks: Vec<Section>,
     top: &options::TopLevel,
     defaults: &Defaults,
     findings: &mut Findings,
 ) -> Vec<Section> {
-    if sinks.is_empty() {
+    let gets_late = |it: &Section| top.late_rows.as_ref().is_some_and(|late| late.value == it.name);
+    if sinks.iter().all(gets_late) {
         let prefix = format!("sinks.{ONLY_SINK}.");
         let mut sink = Section { prefix, name: ONLY_SINK.to_owned(), entries: Vec::new() };
         if top.sql.is_none() {
-            findings.add("sinks", "found neither 'sinks' nor 'sql', expected one of them");
+            let found = if sinks.is_empty() {
+                "found neither 'sinks' nor 'sql', expected one of them"
+            } else {
+                "found that of late rows only, expected another one, or 'sql'"
+            };
+            findings.add("sinks", found);
             return sinks;
         }
         sink.entries.push(super::sections::Entry {
@@ -95,10 +110,11 @@ fn only_sink(
             value: defaults.sink.to_owned(),
             open: false,
         });
-        sinks.push(sink);
+        sinks.insert(0, sink);
     }
     for entry in [&top.sql, &top.mode].into_iter().flatten() {
-        match sinks.as_mut_slice() {
+        let mut own: Vec<_> = sinks.iter_mut().filter(|it| !gets_late(it)).collect();
+        match own.as_mut_slice() {
             [only] => only.entries.push(entry.clone()),
             several => {
                 let count = several.len();

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_api::{MemoryBudget, Registry, Settings};
-use tidegate_engine::Environment;
+use tidegate_engine::{Environment, SinkInput};
 use tidegate_epoch::{Faults, Query, QueryProgress, Step};
 use tidegate_storage::Location;
 use tidegate_testkit::{ManualClock, MemoryConnectors};
@@ -251,9 +251,10 @@ impl Rig {
         self.failure.take()
     }
 
-    /// The sinks whose rows can be looked at.
+    /// The sinks that a step means which names none: that of late rows is always named.
     pub(super) fn sink_names(&self) -> Vec<String> {
-        self.pipeline.iter().flat_map(|it| &it.spec.sinks).map(|it| it.name.clone()).collect()
+        let sinks = self.pipeline.iter().flat_map(|it| &it.spec.sinks);
+        sinks.filter(|it| !matches!(it.input, SinkInput::LateRows)).map(|it| it.name.clone()).collect()
     }
 
     /// A sink's columns and rows. The scope `Since` moves the mark.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -16,7 +16,7 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions,
 };
 
-use super::RunInput;
+use super::{RunInput, Wanted};
 
 /// Which rows a leaf delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +48,8 @@ pub(crate) enum Emission {
 #[derive(Debug)]
 pub(crate) struct LeafExec {
     id: LeafId,
+    /// Its rows pass a watermark, which knows those that are too far ahead of the clock.
+    below_watermark: bool,
     cache: Arc<PlanProperties>,
 }
 
@@ -59,7 +61,8 @@ impl LeafExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { id, cache: Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative)) }
+        let cache = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
+        Self { id, below_watermark: false, cache }
     }
 
     pub(crate) fn id(&self) -> LeafId {
@@ -69,6 +72,8 @@ impl LeafExec {
     fn rows(&self, input: &RunInput) -> Result<Vec<RecordBatch>> {
         let found = match self.id {
             LeafId::Static(at) => input.statics.get(&at).map(Vec::as_slice).unwrap_or_default(),
+            // What passes no watermark is not too far ahead.
+            _ if matches!(input.wanted, Wanted::Ahead(_)) && !self.below_watermark => &[],
             id if id == input.leaf => &input.rows,
             _ => &[],
         };
@@ -79,6 +84,17 @@ impl LeafExec {
             LeafId::Stage(..) | LeafId::Partials => found.iter().map(|batch| adopt(batch, schema)).collect(),
         }
     }
+}
+
+/// The plan with leaves that know that a watermark stands above them.
+pub(crate) fn below_watermark(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let marked = plan.transform_up(|node| match node.downcast_ref::<LeafExec>() {
+        Some(LeafExec { id, cache, .. }) => {
+            Ok(Transformed::yes(Arc::new(LeafExec { id: *id, below_watermark: true, cache: cache.clone() }) as _))
+        }
+        None => Ok(Transformed::no(node)),
+    })?;
+    Ok(marked.data)
 }
 
 /// The columns under the names of `schema`.

@@ -19,7 +19,8 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tidegate_epoch::EventTimes;
 
-use super::RunInput;
+use super::leaf::below_watermark;
+use super::{RunInput, Wanted};
 
 /// Passes its input through and adds the event times of one column to [`super::TimesSeen`].
 #[derive(Debug)]
@@ -43,6 +44,11 @@ impl WatermarkExec {
     pub(crate) fn new(column: EventColumn, input: Arc<dyn ExecutionPlan>) -> Self {
         Self { column, input }
     }
+
+    /// The node over `input`, whose leaves know then that it is there.
+    pub(crate) fn over(column: EventColumn, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(Self::new(column, below_watermark(input)?))
+    }
 }
 
 impl EventColumn {
@@ -50,21 +56,30 @@ impl EventColumn {
     fn pass(&self, batch: RecordBatch, run: &RunInput) -> Result<RecordBatch> {
         let times = self.times(&batch)?;
         let ahead = run.times.ceiling_us().map(|ceiling| (ceiling, ahead_of(times, ceiling)));
+        let notes = !self.observed && run.wanted.counts();
         let Some((ceiling, ahead)) = ahead.filter(|it| it.1 > 0) else {
-            if !self.observed {
+            if notes {
                 run.times.add(&self.node, times_of(times));
             }
-            return Ok(batch);
+            let only_ahead = matches!(run.wanted, Wanted::Ahead(_));
+            return Ok(if only_ahead { batch.slice(0, 0) } else { batch });
         };
         let is_ahead = |time: Option<i64>| time.is_some_and(|it| it > ceiling);
-        if !self.observed {
+        if notes {
             let part = |wanted: bool| times.iter().filter(|it| is_ahead(*it) == wanted).collect();
             run.times.add(&self.node, times_of(&part(false)));
             run.times.add_ahead(&self.node, times_of(&part(true)));
         }
-        let Some(stage) = run.late_of else { return Ok(batch) };
-        run.times.leave_out(stage, ahead);
-        let kept: BooleanArray = times.iter().map(|it| Some(!is_ahead(it))).collect();
+        let wanted = match run.wanted {
+            Wanted::All => return Ok(batch),
+            Wanted::NotAhead(stage) => {
+                run.times.leave_out(stage, ahead);
+                false
+            }
+            Wanted::Late(_) => false,
+            Wanted::Ahead(_) => true,
+        };
+        let kept: BooleanArray = times.iter().map(|it| Some(is_ahead(it) == wanted)).collect();
         Ok(filter_record_batch(&batch, &kept)?)
     }
 

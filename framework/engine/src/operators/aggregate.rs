@@ -13,8 +13,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Int8Array, RecordBatch, new_null_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::SchemaRef;
+use arrow_select::take::take;
 use async_trait::async_trait;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::EmitTo;
@@ -65,8 +66,10 @@ pub(super) struct Physical {
     pub(super) merge: Arc<dyn ExecutionPlan>,
     /// Partial rows, one a group, to `keys…, values…`.
     pub(super) finish: Arc<dyn ExecutionPlan>,
-    /// The state of a group that has seen no row.
+    /// The state of the one group that there is without keys, before any row.
     empty: Option<RecordBatch>,
+    functions: Vec<Arc<AggregateFunctionExpr>>,
+    input: SchemaRef,
 }
 
 impl Physical {
@@ -85,9 +88,26 @@ impl Physical {
         };
         let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
         let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
-        let empty = constant.then(|| empty_group(&functions, &exec.input_schema(), &schema)).transpose()?;
-        let key_count = groups.expr().len();
-        Ok((partial, Self { key_count, partial: schema, merge, finish, empty }))
+        let (key_count, input) = (groups.expr().len(), exec.input_schema());
+        let mut physical = Self { key_count, partial: schema, merge, finish, empty: None, functions, input };
+        if constant {
+            let key: ArrayRef = Arc::new(Int8Array::from(vec![0_i8]));
+            physical.empty = Some(physical.without_rows(vec![key])?);
+        }
+        Ok((partial, physical))
+    }
+
+    /// Groups of these keys that have seen no row, as the state keeps them.
+    pub(super) fn without_rows(&self, keys: Vec<ArrayRef>) -> Result<RecordBatch> {
+        let broken = |e| Error::internal("an empty group can't be built").because(e);
+        let none_of = UInt32Array::from_value(0, keys.first().map_or(0, |it| it.len()));
+        let mut columns = keys;
+        for function in &self.functions {
+            for state in empty_state(function, &self.input).map_err(from_datafusion)? {
+                columns.push(take(&state, &none_of, None).map_err(broken)?);
+            }
+        }
+        RecordBatch::try_new(self.partial.clone(), columns).map_err(broken)
     }
 
     /// Names keys and states, so that another aggregate's state is refused.
@@ -148,17 +168,7 @@ fn find_partial(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>>
     plan.children().into_iter().find_map(find_partial)
 }
 
-/// The state of the one group of an aggregate without keys, before any row.
-fn empty_group(functions: &[Arc<AggregateFunctionExpr>], input: &SchemaRef, state: &SchemaRef) -> Result<RecordBatch> {
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(Int8Array::from(vec![0_i8]))];
-    for function in functions {
-        columns.extend(empty_state(function, input).map_err(from_datafusion)?);
-    }
-    RecordBatch::try_new(state.clone(), columns)
-        .map_err(|e| Error::internal("an empty group can't be built").because(e))
-}
-
-/// By the accumulator that partial aggregation uses: the others spell "no row yet" differently.
+/// The state before any row, by the accumulator that partial aggregation uses: the others spell "no row yet" differently.
 fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Vec<ArrayRef>, DataFusionError> {
     if !function.groups_accumulator_supported() {
         let state = function.create_accumulator()?.state()?;

@@ -7,7 +7,8 @@
 //! sessions = sweep(found + new)                    // next start <= end so far: the same session
 //! merged   = merge(rows under the start and end of their session), for sessions with a new row
 //! state    = state − found in those sessions + merged
-//! emit closed = finish(evicted: end <= watermark), whole = finish(state)
+//! emit closed = finish(evicted: end <= watermark), whole = finish(state),
+//!      changed = finish(merged + found that begins no session any more, as one that ends at its start and has seen no row)
 //! ```
 //! The state has several rows a key: `keys…, start, end, states…, row number`.
 
@@ -111,6 +112,14 @@ struct Stored {
     keys: Vec<u32>,
 }
 
+/// What new rows have changed.
+struct Changed {
+    /// The sessions that they are in.
+    merged: RecordBatch,
+    /// The start of stored sessions that are now part of one that begins earlier, as empty sessions.
+    superseded: RecordBatch,
+}
+
 impl Sessions {
     /// Without the late rows, which are counted as Spark does: those of one key with one session are one.
     async fn on_time(
@@ -132,10 +141,10 @@ impl Sessions {
         Ok(kept)
     }
 
-    /// Merges new rows into the state; returns how many sessions were written.
-    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<u64> {
+    /// Merges new rows into the state.
+    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<Option<Changed>> {
         if new.is_empty() {
-            return Ok(0);
+            return Ok(None);
         }
         let new = self.sorted(&concat(&self.physical.partial, &new)?)?;
         let stored = self.touched(&new)?;
@@ -146,12 +155,14 @@ impl Sessions {
         // Stored rows stand before the new ones.
         let place = |it: &Piece| if it.is_new { it.row as usize + stored.refs.len() } else { it.row as usize };
         let (mut single, mut several) = (Vec::new(), Vec::new());
-        let mut gone = Vec::new();
+        let (mut gone, mut superseded) = (Vec::new(), Vec::new());
         for session in &sessions {
             let of_session = pieces.get(session.first..session.first + session.count).unwrap_or_default();
             let list = if session.count == 1 { &mut single } else { &mut several };
             list.extend(of_session.iter().map(|it| (place(it), session.start, session.end)));
             let old = of_session.iter().filter(|it| !it.is_new);
+            superseded
+                .extend(old.clone().filter(|it| it.start != session.start).map(|it| (place(it), it.start, it.start)));
             gone.extend(old.filter_map(|it| stored.refs.get(it.row as usize).copied()));
         }
         let mut merged = vec![self.under_session(&all, &single)?];
@@ -160,9 +171,18 @@ impl Sessions {
             merged.extend(merge_with(&self.physical.merge, runner, vec![rows]).await?);
         }
         self.state.remove_rows(&gone);
-        let merged = self.with_row(&concat(&self.physical.partial, &merged)?)?;
-        self.state.append(&merged, None)?;
-        Ok(merged.num_rows() as u64)
+        let merged = concat(&self.physical.partial, &merged)?;
+        self.state.append(&self.with_row(&merged)?, None)?;
+        let superseded = self.without_rows(&self.under_session(&all, &superseded)?)?;
+        Ok(Some(Changed { merged, superseded }))
+    }
+
+    /// Sessions of the same keys and times that have seen no row, if somebody wants to see what changed.
+    fn without_rows(&self, sessions: &RecordBatch) -> Result<RecordBatch> {
+        if sessions.num_rows() == 0 || !self.emissions.contains(&Emission::Changed) {
+            return Ok(RecordBatch::new_empty(self.physical.partial.clone()));
+        }
+        self.physical.without_rows(sessions.columns().iter().take(self.physical.key_count).cloned().collect())
     }
 
     /// The rows by key, and by start within a key.
@@ -306,7 +326,9 @@ impl Operator for Sessions {
         let name = "sessionWindowStateStoreSaveExec".to_owned();
         let mut numbers = OperatorNumbers { name, ..OperatorNumbers::default() };
         let new = self.on_time(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
-        numbers.rows_updated = self.store(new, ctx.runner).await?;
+        let changed = self.store(new, ctx.runner).await?;
+        numbers.rows_updated = changed.as_ref().map_or(0, |it| it.merged.num_rows() as u64);
+        let changed = changed.map_or_else(Vec::new, |it| vec![it.merged, it.superseded]);
         numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
         if let Some(evict_us) = ctx.evict_us.filter(|_| self.spec.timed && !self.spec.complete) {
@@ -320,7 +342,8 @@ impl Operator for Sessions {
             let rows = match emission {
                 Emission::Whole => self.state.all()?,
                 Emission::Closed => closed.clone(),
-                Emission::Changed | Emission::Rows => Vec::new(),
+                Emission::Changed => changed.clone(),
+                Emission::Rows => Vec::new(),
             };
             emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
         }

@@ -10,12 +10,14 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, OutputMode, Result};
 
+use super::late::{LatePort, beside, late_ports};
 use super::physical::PiecePlanner;
 use super::stage_leaf::StageLeaf;
 use super::stateful::{Planned, is_stateful, planned};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
 use crate::exec::{LeafExec, LeafId};
+use crate::late::LateRows;
 use crate::operators::OperatorSpec;
 
 /// Where the rows of a piece go.
@@ -25,6 +27,8 @@ pub(crate) enum Target {
     Stage { stage: usize, port: usize },
     /// To a sink.
     Sink(usize),
+    /// What a stage drops of them, to the sinks that want it: an index into [`Graph::late`].
+    Late(usize),
     /// Nowhere: it is there for the event times that it meets.
     Nowhere,
 }
@@ -65,6 +69,10 @@ pub(crate) struct Stage {
 pub(crate) struct Graph {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) stages: Vec<Stage>,
+    /// What stages drop, if a sink wants it.
+    pub(crate) late: Vec<LateRows>,
+    /// The plans that make it.
+    pub(crate) late_plans: Vec<LogicalPlan>,
 }
 
 /// Makes a [`Graph`] of the plans of all sinks.
@@ -77,6 +85,10 @@ pub(crate) struct GraphBuilder<'a> {
     first: Vec<usize>,
     /// The ports of stages that have no piece yet.
     waiting: Vec<(usize, usize, LogicalPlan)>,
+    /// Those of late rows, by stage.
+    late: Vec<(usize, LatePort)>,
+    /// The stateful nodes of the sink that is added, each beside itself with all columns; nothing if no sink wants late rows.
+    wide: Option<Vec<(LogicalPlan, LogicalPlan)>>,
 }
 
 /// What makes a stage the same for two sinks.
@@ -94,14 +106,17 @@ struct Identity {
 
 impl<'a> GraphBuilder<'a> {
     pub(crate) fn new(planner: &'a PiecePlanner) -> Self {
-        Self { planner, graph: Graph::default(), known: Vec::new(), first: Vec::new(), waiting: Vec::new() }
+        let (graph, known, first) = Default::default();
+        Self { planner, graph, known, first, waiting: Vec::new(), late: Vec::new(), wide: None }
     }
 
-    /// Adds the optimised plan of a sink; returns the schema of its rows.
+    /// Adds the optimised plan of a sink; returns the schema of its rows. With the plan that leaves out no column, also what its
+    /// stages drop.
     pub(crate) async fn add_sink(
         &mut self,
         sink: SinkId,
         plan: LogicalPlan,
+        wide: Option<&LogicalPlan>,
         mode: OutputMode,
     ) -> Result<arrow_schema::SchemaRef> {
         let emission = match mode {
@@ -109,6 +124,7 @@ impl<'a> GraphBuilder<'a> {
             OutputMode::Update => Emission::Changed,
             OutputMode::Complete => Emission::Whole,
         };
+        self.wide = wide.map(|it| beside(&plan, it));
         let top = self.cut(plan, emission, &sink).map_err(from_datafusion)?;
         // Upstream stages were found last: a stage's piece must exist before its reader's stage runs.
         for (stage, port, plan) in std::mem::take(&mut self.waiting) {
@@ -118,10 +134,26 @@ impl<'a> GraphBuilder<'a> {
             let piece = spec.take_input(port, plan)?;
             self.push(piece, Target::Stage { stage, port });
         }
+        for (stage, late) in std::mem::take(&mut self.late) {
+            self.add_late(stage, late).await?;
+        }
         let plan = self.planner.piece(&top).await?;
         let schema = plan.schema();
         self.push(plan, Target::Sink(sink.at));
         Ok(schema)
+    }
+
+    /// Adds what makes the rows that a port drops.
+    async fn add_late(&mut self, stage: usize, late: LatePort) -> Result<()> {
+        let plan = self.planner.piece(&late.plan).await?;
+        let name = self.graph.stages.get(stage).map(|it| it.name.clone()).unwrap_or_default();
+        let document = LateRows::document(&late.names, &plan.schema())?;
+        let (operator, port) = (format!("{name}{}", late.suffix), late.port);
+        let rows = LateRows { stage, port, operator, document, timed: late.timed };
+        self.push(plan, Target::Late(self.graph.late.len()));
+        self.graph.late.push(rows);
+        self.graph.late_plans.push(late.plan);
+        Ok(())
     }
 
     /// Adds what observes a watermark.
@@ -157,6 +189,7 @@ impl<'a> GraphBuilder<'a> {
     /// neither drops nor evicts, has its own. So has each group of sinks where the watermark acts.
     fn stage(&mut self, node: LogicalPlan, asked: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
         let schema = node.schema().clone();
+        let wide = self.wide.as_ref().map(|it| it.iter().find(|it| it.0 == node).map(|it| it.1.clone()));
         // An operator over an aggregate reads what the lower one has closed.
         let inputs = node.inputs().into_iter().map(|it| self.cut(it.clone(), Emission::Closed, sink));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -173,6 +206,10 @@ impl<'a> GraphBuilder<'a> {
             return Ok(StageLeaf::plan(at, emission, schema));
         }
         let at = self.known.len();
+        if let Some(wide) = wide {
+            let late = late_ports(&identity.plan, wide.as_ref(), complete)?;
+            self.late.extend(late.into_iter().map(|it| (at, it)));
+        }
         let first = self.known.iter().position(|it| it.complete == complete && it.plain == identity.plain);
         let origin = first.and_then(|it| self.graph.stages.get(it)).map(|it| it.name.clone());
         let name = self.name(&identity, origin.as_deref()).into();

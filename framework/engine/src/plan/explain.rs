@@ -57,11 +57,23 @@ impl QueryPlan {
             writeln!(text, "sink {} ({}, {} mode{effort})", sink.part.name, sink.part.connector, sink.spec.mode)?;
             writeln!(text, "    guarantee: {}", self.guarantee(sink))?;
             self.write_group(text, at)?;
+            if self.late_sinks.contains(&at) {
+                self.write_late(text)?;
+            }
             for piece in self.graph.pieces.iter().filter(|it| it.target == Target::Sink(at)) {
                 write!(text, "{}", indented(&displayable(piece.plan.as_ref()).indent(false).to_string()))?;
             }
         }
         self.write_errors(text)
+    }
+
+    /// What a sink of late rows gets.
+    fn write_late(&self, text: &mut String) -> std::fmt::Result {
+        for late in self.graph.late.iter().filter(|it| it.timed) {
+            let columns: Vec<_> = late.document.iter().map(|it| it.name().as_str()).collect();
+            writeln!(text, "    late rows of '{}': {}", late.operator, columns.join(", "))?;
+        }
+        Ok(())
     }
 
     /// What feeds a sink, if not all sinks go by the same.

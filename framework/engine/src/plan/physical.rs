@@ -63,7 +63,7 @@ impl ExtensionPlanner for Leaves {
         };
         let at = input.schema().index_of(&node.column.name)?;
         let column = EventColumn { node: node.id.clone(), at, observed: self.observed.contains(&node.id) };
-        Ok(Some(Arc::new(WatermarkExec::new(column, input.clone()))))
+        Ok(Some(Arc::new(WatermarkExec::over(column, input.clone())?)))
     }
 
     async fn plan_table_scan(

@@ -163,7 +163,7 @@ fn end_or_null(window: Expr, field: &Field) -> Result<Expr, DataFusionError> {
 }
 
 /// What of an event time is compared with the watermark.
-fn end_of(time: Expr, field: &Field) -> Expr {
+pub(super) fn end_of(time: Expr, field: &Field) -> Expr {
     match event_time(field) {
         Some(EventTime::Window { .. } | EventTime::Session) => part(time, "end"),
         Some(EventTime::Instant) | None => time,
@@ -184,7 +184,7 @@ fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission
 }
 
 /// The key that is a session.
-fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
+pub(super) fn session_key(aggregate: &Aggregate) -> Result<Option<usize>, DataFusionError> {
     let schema = aggregate.input.schema();
     for (at, key) in aggregate.group_expr.iter().enumerate() {
         if is_session(&key.to_field(schema)?.1) {

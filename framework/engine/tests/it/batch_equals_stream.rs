@@ -3,12 +3,12 @@
 //! The model shares no code with the engine: it keeps rows by hand, decides who is late from the epochs' watermarks, and
 //! counts windows with integer arithmetic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use tidegate_api::OutputMode;
 
-use crate::harness::{Rig, random_cases, sink, source, spec, until_idle};
+use crate::harness::{Rig, late_rows, late_sink, random_cases, sink, source, spec, until_idle};
 
 const SIZE: i64 = 10;
 const DELAY: i64 = 5;
@@ -54,6 +54,10 @@ struct Model {
     kept: Groups,
     all: Groups,
     late: usize,
+    /// What the late rows would have been.
+    late_rows: Groups,
+    /// The values of the rows that were not late.
+    values: BTreeMap<(i64, u8), BTreeSet<i64>>,
 }
 
 fn windows(at: i64, slide: i64) -> impl Iterator<Item = i64> {
@@ -66,7 +70,7 @@ fn model(case: &Case) -> Model {
     let mut evict = 0;
     let mut largest = i64::MIN;
     for events in &case.epochs {
-        let mut dropped = std::collections::BTreeSet::new();
+        let mut dropped = BTreeSet::new();
         for event in events {
             largest = largest.max(event.at);
             for start in windows(event.at, case.slide) {
@@ -77,8 +81,10 @@ fn model(case: &Case) -> Model {
                 add(&mut model.all);
                 if start + SIZE <= evict {
                     dropped.insert((start, event.key));
+                    add(&mut model.late_rows);
                 } else {
                     add(&mut model.kept);
+                    model.values.entry((start, event.key)).or_default().insert(event.value);
                 }
             }
         }
@@ -110,8 +116,8 @@ fn parse(rows: &[String]) -> Vec<((i64, u8), (i64, i64))> {
         .collect()
 }
 
-/// What the three sinks hold in the end: closed rows, last value by key, last complete result.
-async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u64) {
+/// What the sinks hold in the end: closed rows, last value by key, last complete result, and late rows by window and key.
+async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u64, Groups) {
     let folder = tempfile::tempdir().unwrap();
     let input = source("t", "ts TIMESTAMP, k INT, v BIGINT", Some(("ts", "5 seconds")));
     let sql = format!(
@@ -121,7 +127,7 @@ async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u
     );
     let modes = [("closed", OutputMode::Append), ("changed", OutputMode::Update), ("whole", OutputMode::Complete)];
     let query = || {
-        let sinks = modes.iter().map(|(name, mode)| sink(name, &sql, *mode)).collect();
+        let sinks = modes.iter().map(|(name, mode)| sink(name, &sql, *mode)).chain([late_sink("late")]).collect();
         let mut spec = spec(folder.path(), vec![input.clone()], &[], sinks);
         spec.options.state_memory = case.state_memory;
         spec
@@ -150,7 +156,60 @@ async fn stream(case: &Case) -> (Vec<((i64, u8), (i64, i64))>, Groups, Groups, u
         changed.extend(parse(&crate::harness::as_json(&table.epoch_rows(epoch).unwrap())));
     }
     let whole = parse(&rig.sink_rows("whole")).into_iter().collect();
-    (closed, changed, whole, dropped)
+    let mut late = Groups::new();
+    for (_, _, end, row) in late_rows(&rig, "late") {
+        let group = late.entry((end - SIZE, row["k"].as_u64().unwrap() as u8)).or_default();
+        *group = (group.0 + 1, group.1 + row["v"].as_i64().unwrap());
+    }
+    (closed, changed, whole, dropped, late)
+}
+
+/// The last count of different values that update mode showed, by window and key.
+async fn distinct(case: &Case) -> BTreeMap<(i64, u8), i64> {
+    let folder = tempfile::tempdir().unwrap();
+    let input = source("t", "ts TIMESTAMP, k INT, v BIGINT", Some(("ts", "5 seconds")));
+    let sql = format!(
+        "SELECT CAST(date_part('epoch', window.start) AS BIGINT) AS start, k, count(DISTINCT v) AS n, 0 AS total FROM t \
+         GROUP BY window(ts, '{SIZE} seconds', '{} seconds'), k",
+        case.slide
+    );
+    let query = || {
+        let mut spec = spec(folder.path(), vec![input.clone()], &[], vec![sink("out", &sql, OutputMode::Update)]);
+        spec.options.state_memory = case.state_memory;
+        spec.options.extensions.count_distinct = true;
+        spec
+    };
+    let rig = Rig::new();
+    let mut running = rig.start(query()).await.unwrap();
+    for (number, events) in case.epochs.iter().enumerate() {
+        rig.add(&input, &lines(events));
+        until_idle(&mut running).await.unwrap();
+        if number == case.restart_after {
+            drop(running);
+            running = rig.start(query()).await.unwrap();
+        }
+    }
+    let table = rig.memory.table("q", "out").unwrap();
+    let rows =
+        table.epochs().into_iter().flat_map(|it| parse(&crate::harness::as_json(&table.epoch_rows(it).unwrap())));
+    rows.map(|(key, (n, _))| (key, n)).collect()
+}
+
+#[test]
+fn any_cut_counts_the_different_values() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let repeated = std::cell::Cell::new(0);
+    random_cases(30)
+        .run(&cases(), |case| {
+            let model = model(&case);
+            let expected: BTreeMap<_, _> = model.values.iter().map(|(key, it)| (*key, it.len() as i64)).collect();
+            prop_assert_eq!(&runtime.block_on(distinct(&case)), &expected);
+            let rows: i64 = model.kept.values().map(|it| it.0).sum();
+            repeated.set(repeated.get() + rows - expected.values().sum::<i64>());
+            Ok(())
+        })
+        .unwrap();
+    assert!(repeated.get() > 100, "the cases must have values that come again: {}", repeated.get());
 }
 
 #[test]
@@ -160,13 +219,14 @@ fn any_cut_gives_the_batch_answer() {
     random_cases(60)
         .run(&cases(), |case| {
             let expected = model(&case);
-            let (closed, changed, whole, dropped) = runtime.block_on(stream(&case));
+            let (closed, changed, whole, dropped, late) = runtime.block_on(stream(&case));
             let unique: Groups = closed.iter().copied().collect();
             prop_assert_eq!(unique.len(), closed.len(), "a window came twice");
             prop_assert_eq!(&unique, &expected.closed, "append");
             prop_assert_eq!(&changed, &expected.kept, "update");
             prop_assert_eq!(&whole, &expected.all, "complete");
             prop_assert_eq!(dropped, expected.late as u64, "late groups");
+            prop_assert_eq!(&late, &expected.late_rows, "late rows");
             let (all, closed, late) = totals.get();
             totals.set((all + expected.all.len(), closed + expected.closed.len(), late + expected.late));
             Ok(())

@@ -54,6 +54,11 @@ pub(crate) fn sink(name: &str, sql: &str, mode: OutputMode) -> SinkPart {
     }
 }
 
+/// The sink of late rows.
+pub(crate) fn late_sink(name: &str) -> SinkPart {
+    SinkPart { input: SinkInput::LateRows, ..sink(name, "", OutputMode::Append) }
+}
+
 pub(crate) fn spec(folder: &Path, sources: Vec<SourceSpec>, views: &[(&str, &str)], sinks: Vec<SinkPart>) -> QuerySpec {
     let views = views.iter().map(|(name, sql)| ViewSpec {
         name: (*name).into(),
@@ -161,6 +166,21 @@ pub(crate) fn as_json(batches: &[RecordBatch]) -> Vec<String> {
     }
     all.sort();
     all
+}
+
+/// Rows of the sink of late rows: the operator, the reason, seconds of the time that decided, and the row.
+pub(crate) fn late_rows(rig: &Rig, sink: &str) -> Vec<(String, String, i64, serde_json::Value)> {
+    let seconds = |time: &str| {
+        let number = |from: usize, to: usize| time[from..to].parse::<i64>().unwrap();
+        number(11, 13) * 3600 + number(14, 16) * 60 + number(17, 19)
+    };
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let rows = rig.sink_rows(sink).into_iter().map(|row| {
+        let row = parse(&row);
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        (text("operator"), text("reason"), seconds(&text("event_time")), parse(&text("row")))
+    });
+    rows.collect()
 }
 
 /// Runs epochs until there is nothing to do.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use tidegate_api::OutputMode;
 use tidegate_epoch::Step;
 
-use crate::harness::{Rig, random_cases, sink, source, spec};
+use crate::harness::{Rig, late_rows, late_sink, random_cases, sink, source, spec};
 
 const DELAY: i64 = 3;
 const KINDS: [&str; 5] = ["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN"];
@@ -147,7 +147,13 @@ async fn stream(case: &Case) -> Expected {
     let kind = KINDS[case.kind];
     let columns = if kind == "LEFT SEMI JOIN" { "l.id AS lid, l.ts" } else { "l.id AS lid, r.id AS rid" };
     let sql = format!("SELECT {columns} FROM l {kind} r ON l.k = r.k AND {times}");
-    let query = || spec(folder.path(), inputs.to_vec(), &[], vec![sink("out", &sql, OutputMode::Append)]);
+    let query = || {
+        let sinks = [("out", OutputMode::Append), ("again", OutputMode::Update)];
+        let sinks = sinks.map(|(name, mode)| sink(name, &sql, mode)).into_iter().chain([late_sink("late")]);
+        let mut query = spec(folder.path(), inputs.to_vec(), &[], sinks.collect());
+        query.options.extensions.update_mode = true;
+        query
+    };
     let rig = Rig::new();
     let mut running = rig.start(query()).await.unwrap();
     let (mut late, mut total) = (0, 0);
@@ -175,6 +181,8 @@ async fn stream(case: &Case) -> Expected {
         })
         .collect();
     rows.sort();
+    assert_eq!(rig.sink_rows("again"), rig.sink_rows("out"), "update mode shows what append mode does");
+    assert_eq!(late_rows(&rig, "late").len() as u64, late);
     Expected { rows, late, total }
 }
 

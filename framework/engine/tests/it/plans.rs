@@ -2,7 +2,7 @@
 
 use tidegate_api::OutputMode;
 
-use crate::harness::{Rig, sink, source, spec, until_idle};
+use crate::harness::{Rig, late_sink, sink, source, spec, until_idle};
 
 const SCHEMA: &str = "ts TIMESTAMP, page STRING, user_id BIGINT";
 const COUNTS: &str =
@@ -101,4 +101,48 @@ async fn documents_are_decoded_once_and_as_far_as_they_are_used() {
     rig.add(&raw, &documents.iter().map(line).collect::<Vec<_>>());
     until_idle(&mut query).await.unwrap();
     assert_eq!(rig.sink_rows("a"), [r#"{"name":"a","n":3}"#]);
+}
+
+#[tokio::test]
+async fn late_rows_have_all_columns_of_what_an_operator_reads() {
+    let queries: [(&str, &[&str]); 8] = [
+        (COUNTS, &["'aggregate-0': ts, page, user_id, window"]),
+        (
+            "SELECT upper(page) AS p, sum(user_id + 1) AS s, avg(user_id + 1) AS a FROM clicks WHERE user_id > 1 GROUP BY \
+             window(ts, '5 minutes', '1 minute'), upper(page)",
+            &["'aggregate-0': ts, page, user_id, window"],
+        ),
+        (
+            "SELECT page, count(*) AS n FROM clicks GROUP BY window(ts, '5 minutes'), page HAVING page <> 'x'",
+            &["'aggregate-0': ts, page, user_id, window"],
+        ),
+        (
+            "SELECT page, count(*) AS n FROM clicks GROUP BY session_window(ts, '5 minutes'), page",
+            &["'session-0': ts, page, user_id, session_window"],
+        ),
+        ("SELECT DISTINCT page, ts FROM clicks", &["'aggregate-0': page, ts"]),
+        ("SELECT DISTINCT ON (ts) page FROM clicks", &["'deduplicate-0': ts, page, user_id"]),
+        (
+            "SELECT c.page FROM clicks c LEFT JOIN more m ON c.page = m.page AND c.ts = m.ts AND c.user_id > m.user_id",
+            &["'join-0-left': ts, page, user_id", "'join-0-right': ts, page, user_id"],
+        ),
+        // What stands above another operator has the columns that are used.
+        (
+            "SELECT count(*) AS n FROM (SELECT c.ts, c.page FROM clicks c JOIN more m ON c.ts = m.ts) t GROUP BY \
+             window(ts, '5 minutes')",
+            &["'join-0-left': ts, page, user_id", "'join-0-right': ts, page, user_id", "'aggregate-0': window"],
+        ),
+    ];
+    for (sql, expected) in queries {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = ["clicks", "more"].map(|it| source(it, SCHEMA, Some(("ts", "10 minutes"))));
+        let sinks = vec![sink("out", sql, OutputMode::Append), late_sink("late")];
+        let plan = Rig::new().plan(spec(folder.path(), inputs.to_vec(), &[], sinks)).await.unwrap();
+        let text = plan.explain();
+        let mut found: Vec<_> = text.lines().filter_map(|it| it.trim().strip_prefix("late rows of ")).collect();
+        found.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{sql}\n{text}");
+    }
 }

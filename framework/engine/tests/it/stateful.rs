@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tidegate_api::OutputMode;
 use tidegate_engine::{DeduplicateSpec, QuerySpec, SourceSpec};
 
-use crate::harness::{Rig, random_cases, sink, source, spec, until_idle};
+use crate::harness::{Rig, as_json, late_rows, late_sink, random_cases, sink, source, spec, until_idle};
 
 const DELAY: i64 = 5;
 const GAP: i64 = 4;
@@ -49,7 +49,11 @@ struct Rows {
     within: Vec<String>,
     closed: Vec<String>,
     whole: Vec<String>,
+    /// The last that update mode showed of each session, without those that are no more.
+    changed: Vec<String>,
     limited: usize,
+    /// Late rows by operator.
+    late: BTreeMap<String, usize>,
 }
 
 fn row(event: &Event) -> String {
@@ -73,10 +77,19 @@ fn model(epochs: &[Vec<Event>]) -> Rows {
     let mut rows = Rows::default();
     let (mut times, mut keys, mut expires) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
     let (mut open, mut whole): (BTreeMap<u8, Vec<Session>>, BTreeMap<u8, Vec<Session>>) = Default::default();
-    let (mut watermark, mut largest) = (0, i64::MIN);
+    let (mut watermark, mut largest, mut rows_late) = (0, i64::MIN, BTreeMap::new());
+    let mut drop_at = |names: &[&str]| {
+        names.iter().for_each(|it| *rows_late.entry((*it).to_owned()).or_default() += 1);
+    };
     for events in epochs {
         for event in events {
             largest = largest.max(event.at);
+            if event.at <= watermark {
+                drop_at(&["deduplicate-0", "deduplicate-1", "deduplicate-2"]);
+            }
+            if event.at + GAP <= watermark {
+                drop_at(&["session-0", "session-0-complete"]);
+            }
             if event.at > watermark {
                 rows.by_key_and_time.extend(times.insert((event.key, event.at)).then(|| row(event)));
                 rows.by_key.extend(keys.insert(event.key).then(|| row(event)));
@@ -100,7 +113,11 @@ fn model(epochs: &[Vec<Event>]) -> Rows {
         }
     }
     rows.whole = whole.iter().flat_map(|(key, all)| all.iter().map(|it| session(*key, *it))).collect();
+    let still_open = open.iter().flat_map(|(key, all)| all.iter().map(|it| session(*key, *it)));
+    rows.changed = rows.closed.iter().cloned().chain(still_open).collect();
     rows.limited = rows.limited.min(LIMIT);
+    rows.late = rows_late;
+    rows.changed.sort();
     for list in [&mut rows.by_key_and_time, &mut rows.by_key, &mut rows.within, &mut rows.closed, &mut rows.whole] {
         list.sort();
     }
@@ -122,12 +139,15 @@ fn query(folder: &Path, input: &SourceSpec) -> QuerySpec {
         sink("within", &format!("SELECT {columns} FROM uniq"), append),
         sink("closed", &sessions, append),
         sink("whole", &sessions, OutputMode::Complete),
+        sink("changed", &sessions, OutputMode::Update),
+        late_sink("late"),
         sink("limited", &format!("SELECT {columns} FROM t LIMIT {LIMIT}"), append),
     ];
     let mut query = spec(folder, vec![input.clone()], &[("uniq", "SELECT * FROM t")], sinks);
     for view in &mut query.views {
         view.deduplicate = Some(DeduplicateSpec { columns: vec!["K".to_owned()], within_watermark: true });
     }
+    query.options.extensions.update_mode = true;
     // Some chunks stay in memory, some are on disk.
     query.options.state_memory = Some(2000);
     query
@@ -141,8 +161,34 @@ fn input() -> SourceSpec {
     source("t", "ts TIMESTAMP, k INT, v BIGINT", Some(("ts", "5 seconds")))
 }
 
+/// The last that came of each session by key and start; an empty one takes away what was there.
+fn changed(rig: &Rig) -> Vec<String> {
+    let table = rig.memory.table("q", "changed").unwrap();
+    let mut last = BTreeMap::new();
+    for epoch in table.epochs() {
+        for text in as_json(&table.epoch_rows(epoch).unwrap()) {
+            let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let number = |column: &str| row[column].as_i64();
+            let key = (number("k"), number("s"));
+            if number("n") == Some(0) {
+                assert_eq!((number("e"), number("total")), (number("s"), None), "{text}");
+                assert!(last.remove(&key).is_some(), "nothing was shown of {text}");
+            } else {
+                last.insert(key, text);
+            }
+        }
+    }
+    let mut rows: Vec<_> = last.into_values().collect();
+    rows.sort();
+    rows
+}
+
 fn found(rig: &Rig) -> Rows {
+    let mut late = BTreeMap::new();
+    late_rows(rig, "late").into_iter().for_each(|it| *late.entry(it.0).or_default() += 1);
     Rows {
+        changed: changed(rig),
+        late,
         by_key_and_time: rig.sink_rows("by_key_and_time"),
         by_key: rig.sink_rows("by_key"),
         within: rig.sink_rows("within"),
@@ -196,7 +242,7 @@ async fn run(fault: Option<&str>) -> Rows {
     let mut running = Some(rig.start(query(folder.path(), &input)).await.unwrap());
     for number in 0..6_i64 {
         let event = |at: i64, key: u8| Event { at: 1 + number * 6 + at, key, value: number };
-        rig.add(&input, &lines(&[event(0, 0), event(3, 1), event(0, 0), event(5, number as u8)]));
+        rig.add(&input, &lines(&[event(0, 0), event(3, 1), event(0, 0), event(5, number as u8), event(-10, 2)]));
         fault.iter().for_each(|it| rig.arm(it));
         rig.through(&mut running, || query(folder.path(), &input)).await;
     }
@@ -207,6 +253,7 @@ async fn run(fault: Option<&str>) -> Rows {
 async fn every_fault_leaves_the_same_rows() {
     let undisturbed = run(None).await;
     assert!(undisturbed.closed.len() > 3 && undisturbed.limited == LIMIT, "{undisturbed:?}");
+    assert!(undisturbed.late.len() == 5 && undisturbed.late.values().all(|it| *it > 3), "{:?}", undisturbed.late);
     for fault in ["run=error", "record.write=crash", "commit.before=crash", "commit.after=error", "seal=crash"] {
         assert_eq!(run(Some(fault)).await, undisturbed, "{fault}");
     }

@@ -78,6 +78,7 @@ impl Checkpoint {
             ceiling_ms: None,
             watermark_policy: point.watermark_policy,
             idle: Vec::new(),
+            following: Vec::new(),
             seed: 0,
             zone: String::new(),
             digest: String::new(),

@@ -146,7 +146,7 @@ impl Query {
         let (epoch, reason) = (branch.next, &branch.reason);
         tracing::info!(query = self.handle.name(), epoch, reason, "the query goes on from another point");
         let levels = [branch.plan.levels(), branch.levels()];
-        self.stand_at(branch.plan.watermark_policy, &levels, &branch.plan.idle);
+        self.stand_at(branch.plan.watermark_policy, &levels, branch.plan.aside());
         self.commit = branch.base;
         self.sources.stand_at_ends(&branch.plan);
         self.next = branch.next;

@@ -39,7 +39,8 @@ impl Query {
             self.program.discard();
             Chain::read(&self.checkpoint, Some(&outcome)).await?.restore(self.program.as_mut())?;
             let policy = self.watermark.policy();
-            self.watermark = self.watermark.at(policy, &[record.manifest.next_levels()], &record.manifest.idle());
+            self.stand_at(policy, &[record.manifest.next_levels()], record.manifest.aside());
+            self.meet_added(&record.manifest);
         }
         self.note_idle(&idle);
         self.sources.stand_at_ends(&record.plan);

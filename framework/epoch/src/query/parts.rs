@@ -45,6 +45,8 @@ pub struct QuerySettings {
     pub watermark_policy: WatermarkPolicy,
     /// What an epoch's own rows close is emitted in it (`emit.on.watermark: same-epoch`), and not in the next one.
     pub emit_in_same_epoch: bool,
+    /// A watermark that is added to a checkpoint holds no other one back until it has caught up (`watermark.on.add: follow`).
+    pub follow_when_added: bool,
     /// How far event times may be ahead of the epoch's clock (`watermark.max.ahead`); nothing: as far as they like. It acts
     /// from the next epoch that is planned.
     pub max_ahead: Option<Duration>,
@@ -75,6 +77,7 @@ impl Default for QuerySettings {
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,
             emit_in_same_epoch: false,
+            follow_when_added: false,
             max_ahead: None,
             no_data_epochs: true,
             min_epochs_to_retain: 100,

@@ -152,6 +152,7 @@ impl Query {
         let Levels { query_ms: watermark_ms, groups } = self.watermark.levels();
         // In the first epoch both are the start value.
         let late = self.watermark.late(last.map(Plan::levels).as_ref());
+        let aside = self.watermark.aside();
         Plan {
             epoch: number,
             sources,
@@ -163,7 +164,8 @@ impl Query {
             late_groups: late.groups,
             ceiling_ms: self.settings.max_ahead.map(|it| time_ms.saturating_add(whole_ms(it))),
             watermark_policy: self.watermark.policy(),
-            idle: self.watermark.idle(),
+            idle: aside.idle,
+            following: aside.following,
             seed: xxh3_64_with_seed(self.checkpoint.query_id().0.as_bytes(), number),
             zone: ZONE.to_owned(),
             digest: self.digest.clone(),

@@ -1,7 +1,5 @@
 //! The start: what was pending is finished by its log, what was decided is gone on from.
 
-use std::sync::Arc;
-
 use tidegate_api::{AttemptId, Error, Result};
 use tokio::task::JoinSet;
 
@@ -11,6 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fault::Point;
 use crate::handle::QueryHandle;
 use crate::log::{Commit, Plan, Record};
+use crate::manifest::Manifest;
 use crate::pace::Pace;
 use crate::progress::{QueryProgress, Timings};
 use crate::recovery::{Chain, Newest, Verdict, about, refuse_ahead};
@@ -19,7 +18,7 @@ use crate::sink_task::Sinks;
 use crate::snapshot::Snapshots;
 use crate::source_task::Sources;
 use crate::trigger::Turns;
-use crate::watermark::{Feeds, Levels, Watermark, WatermarkPolicy};
+use crate::watermark::{Aside, Feeds, Levels, Watermark, WatermarkPolicy};
 
 impl Query {
     /// A query on a checkpoint; nothing runs yet.
@@ -180,7 +179,8 @@ impl Query {
         // The record alone is of the epoch when its state came from a snapshot.
         self.checkpoint.spark.complete(std::iter::once(&record)).await?;
         let levels = [record.plan.levels(), record.manifest.next_levels()];
-        self.stand_at(record.plan.watermark_policy, &levels, &record.manifest.idle());
+        self.stand_at(record.plan.watermark_policy, &levels, record.manifest.aside());
+        self.meet_added(&record.manifest);
         self.commit = Some(record.outcome());
         self.sources.stand_at_ends(&record.plan);
         self.note_changes(&record.plan);
@@ -192,7 +192,8 @@ impl Query {
     /// The newest epoch is pending: it runs by its logged plan. It is the first turn of the trigger, as in Spark; for
     /// `once` the only one.
     async fn finish(&mut self, record: Record) -> Result<Box<QueryProgress>> {
-        self.stand_at(record.plan.watermark_policy, &[record.plan.levels()], &record.plan.idle);
+        self.stand_at(record.plan.watermark_policy, &[record.plan.levels()], record.plan.aside());
+        self.meet_added(&record.manifest);
         self.commit.clone_from(&record.commit);
         self.note_changes(&record.plan);
         self.next = record.epoch();
@@ -227,9 +228,25 @@ impl Query {
         Ok(progress)
     }
 
-    /// The watermarks go on at the highest of these levels, with these nodes idle.
-    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, levels: &[Levels], idle: &[Arc<str>]) {
-        self.watermark = self.watermark.at(policy, levels, idle);
+    /// The watermarks go on at the highest of these levels, with these nodes aside, as long as they still may be.
+    pub(super) fn stand_at(&mut self, policy: WatermarkPolicy, levels: &[Levels], mut aside: Aside) {
+        aside.following.retain(|_| self.settings.follow_when_added);
+        self.watermark = self.watermark.at(policy, levels, &aside);
+    }
+
+    /// Watermark nodes that the checkpoint has not met: rows that they bring may be late at once. They hold the watermark back
+    /// until they have caught up, or follow it (`watermark.on.add`).
+    pub(super) fn meet_added(&mut self, manifest: &Manifest) {
+        let known: Vec<_> = manifest.nodes.iter().map(|it| it.id.clone()).collect();
+        let added = self.watermark.nodes_beside(&known);
+        let Some(watermark_ms) = self.watermark.current().filter(|it| *it > 0 && !known.is_empty()) else { return };
+        for watermark in &added {
+            let (query, follows) = (self.handle.name(), self.settings.follow_when_added);
+            tracing::warn!(query, %watermark, follows, watermark_ms, "new to this checkpoint: older rows of it are late");
+        }
+        if self.settings.follow_when_added {
+            self.watermark.follow(added);
+        }
     }
 
     fn note_changes(&self, logged: &Plan) {

@@ -63,7 +63,8 @@ fn a_node_without_data_counts_as_1970() {
 
 #[test]
 fn a_restart_keeps_the_querys_value_alone() {
-    let restarted = watermark(WatermarkPolicy::Min, &[10, 5]).at(WatermarkPolicy::Min, &query_at(45), &[]);
+    let restarted =
+        watermark(WatermarkPolicy::Min, &[10, 5]).at(WatermarkPolicy::Min, &query_at(45), &Aside::default());
     assert_eq!(restarted.current(), Some(45));
     assert_eq!(restarted.after(&[saw(200), NOTHING], 0).current(), Some(45));
     assert_eq!(restarted.after(&[saw(200), saw(100)], 0).current(), Some(95));
@@ -72,7 +73,7 @@ fn a_restart_keeps_the_querys_value_alone() {
 #[test]
 fn without_nodes_there_is_none() {
     let none = watermark(WatermarkPolicy::Min, &[]);
-    let none = none.after(&[], 0).at(WatermarkPolicy::Min, &query_at(5), &[]);
+    let none = none.after(&[], 0).at(WatermarkPolicy::Min, &query_at(5), &Aside::default());
     assert_eq!((none.current(), of_sinks(&none, 1)), (None, [None].into()));
     assert!(!none.is_behind(7));
 }
@@ -115,11 +116,14 @@ fn values_of_groups_are_told_only_if_there_are_several() {
 fn a_restart_keeps_each_groups_value() {
     let before = grouped(WatermarkPolicy::Min, &[10, 5], &SINKS).after(&[saw(100), saw(50)], 0);
     let levels = before.levels();
-    let again = before.at(WatermarkPolicy::Min, std::slice::from_ref(&levels), &[]);
+    let again = before.at(WatermarkPolicy::Min, std::slice::from_ref(&levels), &Aside::default());
     assert_eq!(again.levels(), levels);
     assert_eq!(again.after(&[NOTHING, saw(500)], 0).levels().groups[2].watermark_ms, 45, "n0 counts as 1970 again");
     // What stood at one value for all goes on there in each group.
-    assert_eq!(of_sinks(&before.at(WatermarkPolicy::Min, &query_at(70), &[]), 4), [Some(70), Some(70), Some(70), None]);
+    assert_eq!(
+        of_sinks(&before.at(WatermarkPolicy::Min, &query_at(70), &Aside::default()), 4),
+        [Some(70), Some(70), Some(70), None]
+    );
 }
 
 #[test]
@@ -127,12 +131,14 @@ fn a_changed_query_takes_no_sink_back() {
     let before = grouped(WatermarkPolicy::Min, &[10, 5, 0], &SINKS).after(&[saw(100), saw(50), saw(30)], 0);
     let levels = [before.levels()];
     let changed = |sinks: &[(&str, &[&str])]| {
-        let changed = grouped(WatermarkPolicy::Min, &[10, 5, 0], sinks).at(WatermarkPolicy::Min, &levels, &[]);
+        let changed =
+            grouped(WatermarkPolicy::Min, &[10, 5, 0], sinks).at(WatermarkPolicy::Min, &levels, &Aside::default());
         of_sinks(&changed, sinks.len())
     };
     assert_eq!(changed(&[("a", &["n0", "n2"]), ("b", &["n1"])]), [Some(90), Some(45)], "other nodes feed a now");
     assert_eq!(changed(&[("new", &["n0"]), ("other", &["n2"])]), [Some(90), Some(30)], "of a known and a new group");
-    let alone = grouped(WatermarkPolicy::Min, &[10], &[("a", &["n0"])]).at(WatermarkPolicy::Min, &levels, &[]);
+    let alone =
+        grouped(WatermarkPolicy::Min, &[10], &[("a", &["n0"])]).at(WatermarkPolicy::Min, &levels, &Aside::default());
     assert_eq!((alone.current(), alone.levels().groups), (Some(90), Vec::new()), "of one group it is the query's");
     assert_eq!(alone.late(Some(&levels[0])).query_ms, Some(90));
 }
@@ -154,6 +160,47 @@ fn policies_are_named_in_the_refusal() {
     assert_eq!("MAX".parse::<WatermarkPolicy>().unwrap(), WatermarkPolicy::Max);
     let text = "avg".parse::<WatermarkPolicy>().unwrap_err().to_string();
     assert_eq!(text, "watermark policy 'avg': expected min or max");
+}
+
+fn idle_only(node: &str) -> Aside {
+    Aside { idle: vec![node.into()], ..Aside::default() }
+}
+
+#[test]
+fn a_node_that_follows_holds_none_back_until_it_has_caught_up() {
+    let start = watermark(WatermarkPolicy::Min, &[0, 0]).at(WatermarkPolicy::Min, &query_at(50), &Aside::default());
+    assert_eq!(start.after(&[saw(100), NOTHING], 0).current(), Some(50), "it would hold");
+    let mut following = start.clone();
+    following.follow(vec!["n1".into()]);
+    let ahead = following.after(&[saw(100), NOTHING], 0);
+    assert_eq!((ahead.current(), ahead.aside().following), (Some(100), vec!["n1".into()]));
+    let behind = ahead.after(&[saw(120), saw(99)], 0);
+    assert_eq!((behind.current(), behind.follows(1)), (Some(120), true));
+    let caught_up = behind.after(&[NOTHING, saw(130)], 0);
+    assert_eq!((caught_up.current(), caught_up.follows(1)), (Some(120), false));
+    assert_eq!(caught_up.after(&[saw(200), NOTHING], 0).current(), Some(130), "it counts now");
+    let restarted = ahead.at(WatermarkPolicy::Min, &query_at(100), &ahead.aside());
+    assert_eq!(restarted.after(&[saw(150), NOTHING], 0).current(), Some(150), "a restart keeps who follows");
+}
+
+#[test]
+fn where_all_nodes_are_new_the_slowest_leads() {
+    let mut all = watermark(WatermarkPolicy::Min, &[0, 0]).at(WatermarkPolicy::Min, &query_at(50), &Aside::default());
+    all.follow(vec!["n0".into(), "n1".into()]);
+    assert_eq!(all.after(&[saw(40), NOTHING], 0).current(), Some(50));
+    let one = all.after(&[saw(70), saw(45)], 0);
+    assert_eq!((one.current(), one.follows(0), one.follows(1)), (Some(70), false, true));
+}
+
+#[test]
+fn a_node_catches_up_with_all_groups_that_it_feeds() {
+    let sinks: [(&str, &[&str]); 2] = [("a", &["n0", "n2"]), ("b", &["n1", "n2"])];
+    let mut both = grouped(WatermarkPolicy::Min, &[0, 0, 0], &sinks).after(&[saw(50), saw(90), saw(10)], 0);
+    both = both.at(WatermarkPolicy::Min, &[both.levels()], &Aside::default());
+    both.follow(vec!["n2".into()]);
+    let between = both.after(&[saw(60), saw(95), NOTHING], 0).after(&[NOTHING, NOTHING, saw(70)], 0);
+    assert_eq!((of_sinks(&between, 2), between.follows(2)), (vec![Some(60), Some(95)], true));
+    assert!(!between.after(&[NOTHING, NOTHING, saw(95)], 0).follows(2));
 }
 
 /// Two nodes, of which the second is idle after a second.
@@ -191,9 +238,9 @@ fn where_all_nodes_are_idle_none_holds_another_back() {
 
 #[test]
 fn a_restart_keeps_who_is_idle_and_counts_anew_for_the_others() {
-    let restarted = restful(WatermarkPolicy::Min).at(WatermarkPolicy::Min, &query_at(45), &["n1".into()]);
+    let restarted = restful(WatermarkPolicy::Min).at(WatermarkPolicy::Min, &query_at(45), &idle_only("n1"));
     assert_eq!(restarted.after(&[saw(200), NOTHING], 0).current(), Some(200));
-    let strange = restarted.at(WatermarkPolicy::Min, &query_at(45), &["n0".into()]);
+    let strange = restarted.at(WatermarkPolicy::Min, &query_at(45), &idle_only("n0"));
     assert_eq!(strange.idle(), [], "a node without a time-out is never idle");
     // An epoch of before the restart runs again: time without rows begins with the run.
     let again = strange.after(&[saw(200), NOTHING], 100);

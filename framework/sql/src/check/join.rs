@@ -55,6 +55,7 @@ fn streams(checker: &mut Checker, join: &Join, aggregated: bool) {
         _ => {}
     }
     match kind {
+        Left | Right | Full if mode == OutputMode::Update && checker.extensions.update_mode => {}
         Left | Right | Full if mode != OutputMode::Append => {
             checker.refuse(format!("outer join ({kind}) of two streams in {mode} mode: use append mode"));
         }

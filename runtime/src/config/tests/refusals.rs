@@ -111,6 +111,19 @@ fn a_query_needs_a_source_and_something_to_do() {
 }
 
 #[test]
+fn late_rows_go_to_a_sink_that_is_there_and_gets_nothing_else() {
+    one_problem(&small_with("late.rows.sink: late"), &["late.rows.sink: found 'late'", "one of the sinks: sink"]);
+    let sinks = |more: &str| format!("sources: {{ s: {{ connector.class: stream }} }}\nlate.rows.sink: a\n{more}");
+    let both = "sinks: { a: { connector.class: out, from: s }, b: { connector.class: out, from: s } }";
+    one_problem(&sinks(both), &["sinks.a.from: found beside 'late.rows.sink'"]);
+    let alone = "sinks: { a: { connector.class: out } }";
+    one_problem(&sinks(alone), &["sinks: found that of late rows only", "expected another one, or 'sql'"]);
+    one_problem(&small_with("watermark.on.add: wait"), &["watermark.on.add", "'wait'", "hold or follow"]);
+    one_problem(&small_with("count.distinct: maybe"), &["count.distinct", "'maybe'", "refuse or exact"]);
+    one_problem(&small_with("update.mode: all"), &["update.mode", "'all'", "spark or extended"]);
+}
+
+#[test]
 fn top_level_sql_does_not_go_with_several_sinks() {
     let sinks = "sinks: { a: { connector.class: out, from: s }, b: { connector.class: out, from: s } }";
     one_problem(&small_with(sinks), &["sql: goes with one sink, found 2"]);

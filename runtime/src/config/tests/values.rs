@@ -39,6 +39,9 @@ stage.outputs: false
 state.memory: 64 MiB
 state.spill.dir: /tmp/spill
 tasks.max: 2
+update.mode: extended
+count.distinct: exact
+watermark.on.add: follow
 exactly.once.support: requested
 output.mode: complete
 sources.s.value.format: json
@@ -52,7 +55,8 @@ sources.s.static: true",
     assert_eq!(options.trigger, Trigger::Interval(Duration::from_secs(10)));
     assert!(options.flush_on_end);
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
-    assert!(options.emit_in_same_epoch);
+    assert!(options.emit_in_same_epoch && options.follow_when_added);
+    assert!(options.extensions.update_mode && options.extensions.count_distinct);
     assert_eq!(options.target_latency, Some(Duration::from_millis(500)));
     assert_eq!(options.max_ahead, Some(Duration::from_secs(3600)));
     assert!(!options.no_data_epochs && !options.stage_outputs);
@@ -81,6 +85,17 @@ fn one_sink_may_have_its_sql_at_the_top_level() {
     let spec = right(&small_with("sinks: { out: { connector.class: out, path: p } }\noutput.mode: update")).spec;
     assert_eq!((spec.sinks[0].name.as_str(), spec.sinks[0].mode), ("out", OutputMode::Update));
     assert!(matches!(&spec.sinks[0].input, SinkInput::Sql(sql) if sql == "SELECT v FROM s"));
+}
+
+#[test]
+fn the_sink_of_late_rows_stands_beside_the_query_s_own() {
+    for own in ["", "sinks.out: { connector.class: out }\n"] {
+        let spec = right(&small_with(&format!("late.rows.sink: late\n{own}sinks.late.connector.class: out"))).spec;
+        let late: Vec<_> = spec.sinks.iter().map(|it| matches!(it.input, SinkInput::LateRows)).collect();
+        let names: Vec<_> = spec.sinks.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(late, names.iter().map(|it| *it == "late").collect::<Vec<_>>());
+        assert_eq!(late.len(), 2);
+    }
 }
 
 #[test]

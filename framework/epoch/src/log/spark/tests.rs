@@ -23,6 +23,7 @@ fn plan(sources: &[(&str, usize, serde_json::Value)]) -> Plan {
         ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Max,
         idle: Vec::new(),
+        following: Vec::new(),
         seed: 1,
         zone: "UTC".to_owned(),
         digest: String::new(),

@@ -41,6 +41,7 @@ fn record(of: AttemptId, staged: bool) -> Record {
         ceiling_ms: None,
         watermark_policy: WatermarkPolicy::Min,
         idle: Vec::new(),
+        following: Vec::new(),
         seed: 0,
         zone: "UTC".to_owned(),
         digest: "query".to_owned(),
