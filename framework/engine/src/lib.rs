@@ -10,6 +10,7 @@ mod program;
 pub mod spec;
 mod split_task;
 mod start;
+mod state_table;
 mod statics;
 
 pub use plan::{Problem, QueryPlan, columns, plan};

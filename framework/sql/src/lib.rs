@@ -23,5 +23,6 @@ pub use clock::EpochClock;
 pub use nodes::{Deduplicate, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
+pub use rewrite::{StateCall, state_calls};
 pub use stream_join::{JoinKey, StreamJoin, TimeBound};
 pub use table::{SourceTable, TableKind};
