@@ -99,7 +99,8 @@ async fn corpus() -> World {
     for at in 9..12 {
         query(&world, at).await;
     }
-    crash(&world, "commit.before=crash", &[60, 61]).await;
+    // Its sink has the pending epoch: each start of a copy finds the same.
+    crash(&world, "commit.after=crash", &[60, 61]).await;
     world
 }
 
