@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use tempfile::TempDir;
-use tidegate_api::{Epoch, Error, Result};
+use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout, StateMemory};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
@@ -21,6 +21,7 @@ use super::ProgramKind;
 use super::groups::GroupsProgram;
 use super::join::JoinProgram;
 use super::mistake::{Mistake, Planted};
+use super::place::folder;
 use super::script::{OutputRow, batch, output};
 
 pub(super) const SIZE_MS: i64 = 10_000;
@@ -49,7 +50,7 @@ struct Disk {
 
 impl Disk {
     fn new() -> Result<Self> {
-        let folder = tempfile::tempdir().map_err(|e| Error::internal("a folder for state").because(e))?;
+        let folder = folder()?;
         Ok(Self { memory: StateMemory::open(0, &folder.path().join("spill"))?, _folder: folder })
     }
 }
