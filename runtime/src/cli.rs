@@ -95,7 +95,7 @@ struct RunArgs {
 #[derive(Subcommand)]
 enum CheckpointCommand {
     /// Say what it holds: the epochs that can be gone back to, where its sources stand, who owns it
-    Show(LookArgs),
+    Show(ShowArgs),
     /// Say what is wrong with it: missing, damaged and foreign files; code 1 if there is any
     Verify(LookArgs),
     /// Go back to an earlier epoch: the next run goes on from there. The query must not run
@@ -156,6 +156,21 @@ struct ImportArgs {
     /// Begin with empty state: what Spark's operators, or this query's, would have kept of rows read so far is lost
     #[arg(long)]
     without_state: bool,
+}
+
+#[derive(Args)]
+struct ShowArgs {
+    #[command(flatten)]
+    look: LookArgs,
+    /// Instead of all that: the rows that this operator remembers, a JSON object a line
+    #[arg(long, value_name = "OPERATOR", group = "rows")]
+    state: Option<String>,
+    /// Instead of all that: the operators that remember something, a JSON object a line
+    #[arg(long, group = "rows")]
+    operators: bool,
+    /// The state, or the operators, after this epoch (default: the newest whose outcome is known)
+    #[arg(long, value_name = "EPOCH", requires = "rows")]
+    epoch: Option<u64>,
 }
 
 /// A checkpoint to be looked at; it may be in use.

@@ -168,6 +168,7 @@ impl StreamWriter {
     async fn plan(self) -> Result<QueryPlan> {
         let mut options = QueryOptions::new(self.location()?);
         options.data_dir = PathBuf::from(self.session.data_dir());
+        options.storage.clone_from(&self.storage);
         self.changes.into_iter().for_each(|change| change(&mut options));
         let mut tables = Tables::default();
         let mut functions = BTreeMap::new();

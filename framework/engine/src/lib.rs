@@ -11,6 +11,7 @@ mod program;
 pub mod spec;
 mod split_task;
 mod start;
+mod state_table;
 mod statics;
 pub mod user;
 

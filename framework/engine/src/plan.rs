@@ -27,6 +27,7 @@ use crate::error::from_datafusion;
 use crate::exec::Runner;
 use crate::late::late_rows_schema;
 use crate::spec::{ErrorOptions, LetterSink, QuerySpec, SinkInput, SinkPart, SourceSpec, ViewSpec};
+use crate::state_table::{self, add_state_tables};
 use cut::{Graph, GraphBuilder, SinkId};
 use observe::{observers, watermarks_in};
 use physical::PiecePlanner;
@@ -93,11 +94,12 @@ pub struct QueryPlan {
     pub(crate) epoch_clock: Arc<EpochClock>,
 }
 
-/// Plans a query. Touches no outside system.
+/// Plans a query. Touches no outside system, but for the checkpoints that its SQL reads with `state(…)`.
 ///
 /// # Errors
 /// All problems that were found, at least one.
-pub async fn plan(spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec<Problem>> {
+pub async fn plan(mut spec: QuerySpec, registry: &Registry) -> Result<QueryPlan, Vec<Problem>> {
+    Box::pin(add_state_tables(&mut spec)).await?;
     let mut problems = Problems::default();
     let epoch_clock = Arc::new(EpochClock::default());
     let mut planner = Planner::new(epoch_clock.clone());
@@ -227,7 +229,9 @@ fn plan_views(views: &[ViewSpec], planner: &mut Planner, problems: &mut Problems
 
 fn plan_source(source: &SourceSpec, registry: &Registry, planner: &mut Planner) -> Result<PlannedSource, Vec<String>> {
     let one = |message: String| vec![message];
-    let connector = registry.find_source(&source.connector).map_err(|e| one(e.to_string()))?;
+    let connector =
+        state_table::connector(&source.connector).unwrap_or_else(|| registry.find_source(&source.connector));
+    let connector = connector.map_err(|e| one(e.to_string()))?;
     let issues: Vec<_> = connector.validate(&source.settings).iter().map(ToString::to_string).collect();
     if !issues.is_empty() {
         return Err(issues);

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use tidegate_api::{OutputMode, Settings};
 use tidegate_epoch::{Tolerance, Trigger, WatermarkPolicy};
 use tidegate_sql::Extensions;
-use tidegate_storage::Location;
+use tidegate_storage::{Location, StoreOptions};
 
 use crate::user::ProcessSpec;
 
@@ -139,6 +139,8 @@ pub enum SinkInput {
 pub struct QueryOptions {
     /// Where the checkpoint lies (`checkpoint.location`).
     pub checkpoint: Location,
+    /// `storage.*`: the settings of the object store that it lies on. They may hold secrets.
+    pub storage: StoreOptions,
     /// Where relative paths of connectors begin.
     pub data_dir: PathBuf,
     /// `trigger`.
@@ -221,6 +223,7 @@ impl QueryOptions {
     pub fn new(checkpoint: Location) -> Self {
         Self {
             checkpoint,
+            storage: StoreOptions::new(),
             data_dir: PathBuf::from("."),
             trigger: Trigger::Default,
             watermark_policy: WatermarkPolicy::Min,

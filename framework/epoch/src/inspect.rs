@@ -3,6 +3,7 @@
 mod contents;
 mod names;
 mod owner;
+mod state;
 mod verify;
 mod view;
 
@@ -20,6 +21,7 @@ use crate::store::Store;
 use contents::Contents;
 
 pub use owner::{OwnerState, OwnerView};
+pub use state::{StateTable, newest_epoch, operators, operators_schema, state, state_schema};
 pub use view::{BranchView, CheckpointView, EpochView, NewestView, SizeView, SnapshotView, SourceView};
 
 /// A running owner changes files while they are read: what is wrong stays wrong.
@@ -82,8 +84,12 @@ async fn look(store: &Arc<Store>) -> Result<(Vec<Finding>, bool)> {
     let mut findings = verify::verify(store, &contents).await?;
     findings.sort();
     findings.dedup();
-    let owner = owner::view(store, &contents).await?;
-    Ok((findings, owner.is_none_or(|it| it.state != OwnerState::Ended)))
+    Ok((findings, may_run(store, &contents).await?))
+}
+
+/// Whether an owner may be at work.
+async fn may_run(store: &Store, contents: &Contents) -> Result<bool> {
+    Ok(owner::view(store, contents).await?.is_none_or(|it| it.state != OwnerState::Ended))
 }
 
 fn open(location: &Location) -> Result<Arc<Store>> {

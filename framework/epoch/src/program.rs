@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
@@ -162,6 +163,21 @@ pub struct EpochNumbers {
     pub closed_by: Option<Vec<EventTimes>>,
 }
 
+/// The columns of an operator's rows and which of them find a row, for those who read the state without the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateShape {
+    /// All columns.
+    pub columns: SchemaRef,
+    /// Those that identify a row.
+    pub keys: Vec<usize>,
+    /// The one that says when a row is over.
+    pub pane: Option<usize>,
+    /// The one that tells the rows of one key apart.
+    pub row: Option<usize>,
+    /// The operator whose state it took over before it had one of its own.
+    pub origin: Option<Arc<str>>,
+}
+
 /// What one operator changed in an epoch. Applied in this order: `evict_through`, `tombstones`, `puts`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OperatorDelta {
@@ -175,6 +191,8 @@ pub struct OperatorDelta {
     pub tombstones: Option<RecordBatch>,
     /// Rows that are new or replace those of the same key.
     pub puts: Option<RecordBatch>,
+    /// The shape of its rows. Nothing: the delta has no rows, or is of before shapes were noted.
+    pub shape: Option<StateShape>,
 }
 
 /// The whole state of one operator.
@@ -188,6 +206,8 @@ pub struct OperatorSnapshot {
     pub rows: Vec<RecordBatch>,
     /// Rows on disk.
     pub spilled: Vec<SpilledRows>,
+    /// The shape of its rows. Nothing: the snapshot is of before shapes were noted.
+    pub shape: Option<StateShape>,
 }
 
 impl OperatorSnapshot {

@@ -3,6 +3,7 @@
 //! R = latest - `min.epochs.to.retain` is the oldest epoch that can be gone back to. Kept are the newest snapshot at or
 //! before R and all records from there on; the rest goes, log entries first.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -75,16 +76,29 @@ impl SnapshotFiles {
 
     /// A whole snapshot; an error names the file.
     pub(crate) async fn read(&self, epoch: u64, attempt: AttemptId) -> Result<Vec<OperatorSnapshot>> {
-        let key = key(epoch, attempt);
-        let named = |e: Error| e.within(self.store.name(&key));
-        let missing = || Error::config(format!("{} is missing", self.store.name(&key)));
-        let bytes = self.store.read(&key).await?.ok_or_else(missing)?;
+        let (bytes, at) = self.read_bytes(epoch, attempt).await?;
+        let body = bytes.get(at).unwrap_or_default();
+        decode_snapshot(body).map_err(|e| e.within(self.name(epoch, attempt)))
+    }
+
+    /// The bytes of a snapshot's file, checked, and where in them the state is; an error names the file.
+    pub(crate) async fn read_bytes(&self, epoch: u64, attempt: AttemptId) -> Result<(Vec<u8>, Range<usize>)> {
+        let named = |e: Error| e.within(self.name(epoch, attempt));
+        let missing = || Error::config(format!("{} is missing", self.name(epoch, attempt)));
+        let bytes = self.store.read(&key(epoch, attempt)).await?.ok_or_else(missing)?;
         let (header, body) = open(&bytes).map_err(named)?;
         if (header.epoch, header.attempt) != (epoch, attempt) {
             let found = format!("the file is damaged: it holds epoch {}, attempt {}", header.epoch, header.attempt);
             return Err(named(Error::config(found)));
         }
-        decode_snapshot(body).map_err(named)
+        // It is the last section.
+        let at = bytes.len().saturating_sub(body.len())..bytes.len();
+        Ok((bytes, at))
+    }
+
+    /// The name of its file in messages.
+    pub(crate) fn name(&self, epoch: u64, attempt: AttemptId) -> String {
+        self.store.name(&key(epoch, attempt))
     }
 
     /// The attempt that a snapshot is of, of several the first. Reads it back whole.

@@ -8,6 +8,7 @@
 //! state.seal()                           // the overlay becomes state N; or state.discard()
 //! ```
 
+mod backwards;
 mod chunk;
 mod codec;
 mod key;
@@ -17,6 +18,8 @@ mod overlay;
 mod spill;
 mod store;
 
+pub(crate) use backwards::Backwards;
+pub(crate) use codec::{FileKind, Listed, OperatorPart, list_parts, open_part};
 pub use codec::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
 pub use key::{KEY_VERSION, encode_keys, key_hash, virtual_node};
 pub use layout::StateLayout;

@@ -141,6 +141,30 @@ impl Store {
         Ok(created)
     }
 
+    /// Writes a file that may be there already, durably. Its old checksum goes first: a crash leaves it with none.
+    pub(crate) async fn replace(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        self.remove_one(&sidecar::key_of(key)).await?;
+        self.write(key, &[bytes], &Marks::NONE).await
+    }
+
+    /// Refuses bytes that do not fit the checksum beside their file, if there is one. An object store checks its own.
+    ///
+    /// # Errors
+    /// `Config` if they do not; else as the store.
+    pub(crate) async fn check(&self, key: &str, bytes: &[u8]) -> Result<()> {
+        if self.is_remote() {
+            return Ok(());
+        }
+        let sidecar = sidecar::key_of(key);
+        match self.read(&sidecar).await? {
+            Some(sum) if sidecar::is_whole(&sum) && !sidecar::fits(&sum, bytes) => {
+                let file = self.name(key);
+                Err(Error::config(format!("{file} does not match its checksum, {sidecar}: one of them is damaged")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The checksum beside a file that carries none; without it nothing but a check of the checkpoint is the worse.
     async fn write_sidecar(&self, key: &str, parts: &[&[u8]]) {
         if !sidecar::is_due(key) {

@@ -26,5 +26,6 @@ pub use clock::EpochClock;
 pub use nodes::{Deduplicate, KeepColumns, UserCode, UserState, UserStep, WatermarkNode};
 pub use panes::{Panes, by_panes};
 pub use planner::Planner;
+pub use rewrite::{StateCall, state_calls};
 pub use stream_join::{JoinKey, StreamJoin, TimeBound};
 pub use table::{SourceTable, TableKind};

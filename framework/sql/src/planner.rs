@@ -23,7 +23,7 @@ use crate::clock::EpochClock;
 use crate::error::plan_error;
 use crate::event_time::timestamp;
 use crate::nodes::{Deduplicate, UserState, UserStep, WatermarkNode, extension};
-use crate::rewrite::{Resolver, rewrite_syntax};
+use crate::rewrite::{Resolver, replace_state_calls, rewrite_syntax};
 use crate::session::{SparkTypes, session};
 use crate::table::{PlanTable, SourceTable, TableKind};
 use crate::used_fields::decode_used_fields;
@@ -162,6 +162,10 @@ impl Planner {
     /// `Config`, with the place in the SQL where it is known.
     pub fn plan(&self, sql: &str) -> Result<LogicalPlan> {
         let mut query = dialect::parse_query(sql)?;
+        for call in replace_state_calls(&mut query)? {
+            let unread = |_| Error::config(format!("sql: {}: no checkpoint is read here", call.function()));
+            self.known(&call.table()).map_err(unread)?;
+        }
         rewrite_syntax(&mut query)?;
         Resolver::new(self).resolve(&mut query)?;
         let plan = self.plan_resolved(query)?;

@@ -84,12 +84,22 @@ pub enum ProgramKind {
     Groups,
     /// As `Stateless`, but each sink rejects some rows, which become dead letters.
     Letters,
+    /// As `Aggregate`, with no memory for sealed state: all of it lies in scratch files, which no later life finds.
+    Spilling,
 }
 
 impl ProgramKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Stateless, Self::Aggregate, Self::Join, Self::Volatile, Self::Changed, Self::Groups, Self::Letters];
+    pub const ALL: [Self; 8] = [
+        Self::Stateless,
+        Self::Aggregate,
+        Self::Join,
+        Self::Volatile,
+        Self::Changed,
+        Self::Groups,
+        Self::Letters,
+        Self::Spilling,
+    ];
 
     /// How many sources it reads, each with a watermark of its own.
     pub(crate) fn sources(self) -> usize {

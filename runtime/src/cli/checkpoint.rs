@@ -7,12 +7,14 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
+use arrow_array::{RecordBatch, StructArray};
+use futures::TryStreamExt;
 use serde::Serialize;
 use tidegate_api::Registry;
 use tidegate_epoch::inspect::{self, CheckpointView, Finding};
 use tidegate_storage::{Location, StoreOptions};
 
-use super::{CheckpointCommand, DONE, FAILED, LookArgs, WRONG, one_line, report};
+use super::{CheckpointCommand, DONE, FAILED, LookArgs, ShowArgs, WRONG, one_line, report};
 use crate::config::Problem;
 use crate::screen::Screen;
 use crate::supervisor::Threads;
@@ -26,7 +28,14 @@ pub(super) fn checkpoint(command: CheckpointCommand, registry: &Registry, screen
     }
 }
 
-fn show(args: &LookArgs, registry: &Registry, screen: &Screen) -> u8 {
+fn show(args: &ShowArgs, registry: &Registry, screen: &Screen) -> u8 {
+    let ShowArgs { look: args, state, operators, epoch } = args;
+    if let Some(operator) = state {
+        return show_state(args, (operator.clone(), *epoch), registry, screen);
+    }
+    if *operators {
+        return show_operators(args, *epoch, registry, screen);
+    }
     let look = |location: Location| async move { inspect::show(&location).await };
     let print = |view: &CheckpointView| if args.json { json(view) } else { text::view(view) };
     match look_at(args, registry, screen, look) {
@@ -36,6 +45,32 @@ fn show(args: &LookArgs, registry: &Registry, screen: &Screen) -> u8 {
         }
         Err(code) => code,
     }
+}
+
+/// The rows of an operator's state, a line each, as they are read.
+fn show_state(args: &LookArgs, (operator, epoch): (String, Option<u64>), registry: &Registry, screen: &Screen) -> u8 {
+    let lines = screen.clone();
+    let look = |location: Location| async move {
+        let mut table = inspect::state(&location, &operator, epoch).await?;
+        while let Some(rows) = table.rows.try_next().await? {
+            print_rows(rows, &lines)?;
+        }
+        Ok(())
+    };
+    look_at(args, registry, screen, look).map_or_else(|code| code, |()| DONE)
+}
+
+/// The operators that have state, a line each.
+fn show_operators(args: &LookArgs, epoch: Option<u64>, registry: &Registry, screen: &Screen) -> u8 {
+    let lines = screen.clone();
+    let look = |location: Location| async move { print_rows(inspect::operators(&location, epoch).await?, &lines) };
+    look_at(args, registry, screen, look).map_or_else(|code| code, |()| DONE)
+}
+
+fn print_rows(rows: RecordBatch, screen: &Screen) -> tidegate_api::Result<()> {
+    let rows = tidegate_formats::json::encode(&StructArray::from(rows))?;
+    rows.iter().flatten().for_each(|row| screen.result(row));
+    Ok(())
 }
 
 fn verify(args: &LookArgs, registry: &Registry, screen: &Screen) -> u8 {

@@ -136,8 +136,10 @@ pub(super) fn read(
     let checkpoint = place.map_or_else(|| Location::at(&data_dir.join("checkpoints").join(folder_name(&name))), Ok);
     let checkpoint = checkpoint.map_err(|e| findings.add("checkpoint.location", e.to_string())).ok();
     let errors = errors::read(&mut section, registry, findings);
-    let options =
-        checkpoint.map(|it| read_options(&mut section, QueryOptions { errors, ..QueryOptions::new(it) }, findings));
+    let options = checkpoint.map(|it| {
+        let options = QueryOptions { errors, storage: store, ..QueryOptions::new(it) };
+        read_options(&mut section, options, findings)
+    });
     let support = Support::take(&mut section, findings);
     section.refuse(&LATER, findings);
     section.finish(&KNOWN, findings);

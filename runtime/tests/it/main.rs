@@ -13,3 +13,4 @@ mod refusals;
 mod running;
 mod scenario_files;
 mod scenarios;
+mod state_tables;

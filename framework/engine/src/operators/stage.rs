@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use tidegate_api::Result;
 use tidegate_epoch::state::KeyedState;
-use tidegate_epoch::{OperatorDelta, OperatorNumbers, OperatorSnapshot};
+use tidegate_epoch::{OperatorDelta, OperatorNumbers, OperatorSnapshot, StateShape};
 
 use super::{Emitted, Operator, OperatorEpoch};
 
@@ -65,14 +65,26 @@ impl RunningStage {
         stores.map(KeyedState::layout).filter(|it| written.iter().all(|delta| delta.operator != it.operator)).map(
             |it| {
                 let (operator, layout) = (it.operator.clone(), it.layout.clone());
-                OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None }
+                let shape = Some(self.with_origin(it.shape(), &operator));
+                OperatorDelta { operator, layout, evict_through_us: None, tombstones: None, puts: None, shape }
             },
         )
     }
 
     /// What the epoch changed, of the stores that it changed.
     pub(crate) fn deltas(&self) -> impl Iterator<Item = Result<OperatorDelta>> {
-        self.operator.stores().iter().filter_map(|it| it.delta().transpose())
+        let deltas = self.operator.stores().iter().filter_map(|it| it.delta().transpose());
+        deltas.map(|delta| {
+            let mut delta = delta?;
+            delta.shape = delta.shape.map(|it| self.with_origin(it, &delta.operator));
+            Ok(delta)
+        })
+    }
+
+    /// The shape of a store, with the one whose state it took over.
+    fn with_origin(&self, mut shape: StateShape, store: &str) -> StateShape {
+        shape.origin = self.origins().find(|it| *it.0 == *store).map(|it| it.1);
+        shape
     }
 
     pub(crate) fn snapshots(&self) -> impl Iterator<Item = Result<OperatorSnapshot>> {

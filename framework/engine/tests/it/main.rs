@@ -8,6 +8,7 @@ mod groups;
 mod harness;
 mod joins;
 mod observed;
+mod parallelism;
 mod past_spark;
 mod plans;
 mod restart;

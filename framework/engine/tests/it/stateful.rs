@@ -21,8 +21,8 @@ struct Event {
     value: i64,
 }
 
-/// Epochs of events, and after which of them the query restarts.
-type Case = (Vec<Vec<Event>>, usize);
+/// Epochs of events, after which of them the query restarts, and how many splits are read side by side before and after.
+type Case = (Vec<Vec<Event>>, usize, [usize; 2]);
 
 fn cases() -> impl Strategy<Value = Case> {
     let event = |base: i64| {
@@ -35,7 +35,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let epochs = (2..8_usize).prop_flat_map(move |count| {
         (0..count).map(|at| prop::collection::vec(event(10 + 7 * at as i64), 0..10)).collect::<Vec<_>>()
     });
-    (epochs, 0..8_usize)
+    (epochs, 0..8_usize, [1..5_usize, 1..5_usize])
 }
 
 /// A session: start, end, rows, sum.
@@ -198,17 +198,23 @@ fn found(rig: &Rig) -> Rows {
     }
 }
 
-async fn stream((epochs, restart_after): &Case) -> Rows {
+async fn stream((epochs, restart_after, tasks): &Case) -> Rows {
     let folder = tempfile::tempdir().unwrap();
     let input = input();
     let rig = Rig::new();
-    let mut running = rig.start(query(folder.path(), &input)).await.unwrap();
+    let query = |tasks: usize| {
+        let mut query = query(folder.path(), &input);
+        query.options.tasks_max = tasks;
+        query
+    };
+    let mut running = rig.start(query(tasks[0])).await.unwrap();
     for (number, events) in epochs.iter().enumerate() {
-        rig.add(&input, &lines(events));
+        // An add for each: as many splits as there are tasks.
+        lines(events).iter().for_each(|it| rig.add(&input, std::slice::from_ref(it)));
         until_idle(&mut running).await.unwrap();
         if number == *restart_after {
             drop(running);
-            running = rig.start(query(folder.path(), &input)).await.unwrap();
+            running = rig.start(query(tasks[1])).await.unwrap();
         }
     }
     until_idle(&mut running).await.unwrap();

@@ -5,7 +5,7 @@
 use tidegate_api::{Error, QueryId, Result};
 
 use crate::log::spark;
-use crate::store::{Marks, Store};
+use crate::store::Store;
 
 /// The layout that this program writes, and the newest that it reads. 1 had one file for all names of sources, one for
 /// the generation, and snapshots without the attempt in their names.
@@ -28,7 +28,10 @@ impl Place {
         Ok(match store.read(LOCATION_KEY).await? {
             None => Self::New,
             Some(there) if there == here.as_bytes() => Self::Here,
-            Some(there) => Self::Elsewhere(String::from_utf8_lossy(&there).into_owned()),
+            Some(there) => {
+                store.check(LOCATION_KEY, &there).await?;
+                Self::Elsewhere(String::from_utf8_lossy(&there).into_owned())
+            }
         })
     }
 
@@ -71,8 +74,12 @@ pub(crate) async fn read_version(store: &Store) -> Result<Option<u32>> {
     let Some(bytes) = store.read(VERSION_KEY).await? else { return Ok(None) };
     let root = store.location();
     match std::str::from_utf8(&bytes).ok().and_then(|it| it.trim().parse::<u32>().ok()) {
-        Some(found @ 1..=VERSION) => Ok(Some(found)),
+        Some(found @ 1..=VERSION) => {
+            store.check(VERSION_KEY, &bytes).await?;
+            Ok(Some(found))
+        }
         Some(found) => {
+            store.check(VERSION_KEY, &bytes).await?;
             Err(Error::config(format!("checkpoint {root}: found state version {found}, expected at most {VERSION}")))
         }
         None => Err(Error::config(format!("checkpoint {root}: 'state/version' is damaged"))),
@@ -81,7 +88,7 @@ pub(crate) async fn read_version(store: &Store) -> Result<Option<u32>> {
 
 /// From now on an older program refuses it.
 pub(super) async fn raise_version(store: &Store) -> Result<()> {
-    store.write(VERSION_KEY, &[VERSION.to_string().as_bytes()], &Marks::NONE).await
+    store.replace(VERSION_KEY, VERSION.to_string().as_bytes()).await
 }
 
 /// The query's identity; a new checkpoint gets one.
@@ -113,6 +120,6 @@ pub(super) async fn adopt(store: &Store) -> Result<QueryId> {
         store.remove(&key).await?;
     }
     let id = spark::replace_metadata(store).await?;
-    store.write(LOCATION_KEY, &[store.location().to_string().as_bytes()], &Marks::NONE).await?;
+    store.replace(LOCATION_KEY, store.location().to_string().as_bytes()).await?;
     Ok(id)
 }

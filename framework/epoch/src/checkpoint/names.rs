@@ -54,6 +54,7 @@ pub(crate) async fn read(store: &Store) -> Result<Vec<Arc<str>>> {
         }
         let bytes = store.read(&key(at)).await?.unwrap_or_default();
         let damaged = |e| Error::config(format!("{} is damaged", store.name(&key(at)))).because(e);
+        store.check(&key(at), &bytes).await?;
         names.push(String::from_utf8(bytes).map_err(damaged)?.into());
     }
     Ok(names)

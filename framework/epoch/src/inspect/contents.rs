@@ -72,6 +72,23 @@ impl Contents {
         Ok(())
     }
 
+    /// Refuses a checkpoint of which the newest epoch can't be told, since what tells it is damaged.
+    pub(super) fn check_newest(&self, store: &Store) -> Result<()> {
+        let newest = self.records.last_key_value().map(|(epoch, _)| *epoch);
+        let tells_it = |it: &(Name, u64)| match it.0 {
+            Name::Record(epoch, _) => Some(epoch) >= newest,
+            Name::Branch(_) => true,
+            _ => false,
+        };
+        let found = self.damaged.iter().rfind(|it| self.files.get(&it.file).is_some_and(tells_it));
+        found.map_or(Ok(()), |it| Err(self.refusal(store, it)))
+    }
+
+    /// An error that names a damaged file.
+    pub(super) fn refusal(&self, store: &Store, damage: &Finding) -> Error {
+        Error::config(damage.to_string()).within(format!("checkpoint {}", store.location()))
+    }
+
     /// The epoch and attempt that the newest state is of: a branch that no epoch has begun with yet goes on from its base.
     fn head(&self) -> Option<(u64, AttemptId)> {
         let newest = self.records.last_key_value();

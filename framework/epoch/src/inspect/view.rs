@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::Serialize;
-use tidegate_api::{AttemptId, Error, OffsetJson, Result};
+use tidegate_api::{AttemptId, OffsetJson, Result};
 
 use super::contents::Contents;
 use super::names::Name;
@@ -121,13 +121,7 @@ pub struct SizeView {
 }
 
 pub(super) async fn view(store: &Arc<Store>, contents: Contents) -> Result<CheckpointView> {
-    if let Some(finding) = contents.damaged.last() {
-        let newest = contents.records.last_key_value().map(|(epoch, _)| *epoch);
-        let is_newer = |it: &(Name, u64)| matches!(it.0, Name::Record(epoch, _) if Some(epoch) > newest);
-        if contents.files.get(&finding.file).is_some_and(is_newer) {
-            return Err(Error::config(finding.to_string()).within(format!("checkpoint {}", store.location())));
-        }
-    }
+    contents.check_newest(store)?;
     let newest = match contents.newest() {
         Some(it) => Some(newest_view(store, &contents, it).await?),
         None => None,
@@ -145,6 +139,15 @@ pub(super) async fn view(store: &Arc<Store>, contents: Contents) -> Result<Check
         sizes: sizes(&contents),
         newest,
     })
+}
+
+/// The epochs whose state can be read, and whose outcome is known.
+pub(super) async fn known_epochs(store: &Arc<Store>, contents: &Contents) -> Result<BTreeSet<u64>> {
+    let newest = match contents.newest() {
+        Some(it) => Some(newest_view(store, contents, it).await?),
+        None => None,
+    };
+    Ok(epochs(contents, newest.as_ref()).iter().map(|it| it.epoch).collect())
 }
 
 async fn newest_view(store: &Arc<Store>, contents: &Contents, record: &Record) -> Result<NewestView> {

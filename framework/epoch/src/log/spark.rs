@@ -79,6 +79,7 @@ pub(crate) async fn read_metadata(store: &Store) -> Result<Option<QueryId>> {
     let damaged =
         |e| Error::config(format!("{} is damaged: expected {{\"id\":\"…\"}}", store.name(METADATA))).because(e);
     let Metadata { id } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    store.check(METADATA, &bytes).await?;
     Ok(Some(id))
 }
 
@@ -95,7 +96,7 @@ pub(crate) async fn mint_metadata(store: &Store) -> Result<QueryId> {
 /// Gives a checkpoint another identity, durably.
 pub(crate) async fn replace_metadata(store: &Store) -> Result<QueryId> {
     let (id, text) = new_metadata()?;
-    store.write(METADATA, &[text.as_bytes()], &Marks::NONE).await?;
+    store.replace(METADATA, text.as_bytes()).await?;
     Ok(id)
 }
 
@@ -148,6 +149,21 @@ impl SparkLogs {
         let text = bytes.and_then(|it| String::from_utf8(it).ok());
         let json = text.as_deref().and_then(|it| it.strip_prefix(V1));
         Ok(json.is_some_and(|it| serde_json::from_str::<CommitMetadata>(it).is_ok()))
+    }
+
+    /// As `is_committed`, for those who don't know better than a damaged file.
+    ///
+    /// # Errors
+    /// `Config` if the file is there and does not say it.
+    pub(crate) async fn check_committed(&self, epoch: u64) -> Result<bool> {
+        let key = key(COMMITS, epoch);
+        if self.is_committed(epoch).await? {
+            return Ok(true);
+        }
+        match self.store.read(&key).await? {
+            None => Ok(false),
+            Some(_) => Err(Error::config(format!("{} is damaged", self.store.name(&key)))),
+        }
     }
 
     /// The highest number in `offsets` or `commits`.

@@ -17,11 +17,15 @@ use arrow_array::RecordBatch;
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use tidegate_api::{Error, Result};
 
-use crate::program::{OperatorDelta, OperatorSnapshot};
+use crate::program::{OperatorDelta, OperatorSnapshot, StateShape};
 
+pub(crate) use part::{FileKind, Listed, OperatorPart, list_parts, open_part};
+
+mod part;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +56,39 @@ struct Part {
     tombstones: Option<Section>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rows: Option<Section>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shape: Option<Shape>,
+}
+
+impl Part {
+    /// The shape of its rows, which have these columns, if it was noted.
+    fn shape(&self, columns: Option<SchemaRef>) -> Option<StateShape> {
+        Some(self.shape.as_ref()?.with(columns?))
+    }
+}
+
+/// A [`StateShape`]; its columns are those of the rows' stream.
+#[derive(Clone, Serialize, Deserialize)]
+struct Shape {
+    keys: Vec<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pane: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    row: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    origin: Option<Arc<str>>,
+}
+
+impl Shape {
+    fn of(shape: &StateShape) -> Self {
+        let StateShape { keys, pane, row, origin, columns: _ } = shape.clone();
+        Self { keys, pane, row, origin }
+    }
+
+    fn with(&self, columns: SchemaRef) -> StateShape {
+        let Self { keys, pane, row, origin } = self.clone();
+        StateShape { columns, keys, pane, row, origin }
+    }
 }
 
 /// The bytes of an epoch's deltas.
@@ -61,10 +98,11 @@ struct Part {
 pub fn encode_deltas(deltas: &[OperatorDelta]) -> Result<Vec<u8>> {
     let mut file = FileWriter::new(DELTAS);
     for delta in deltas {
-        let tombstones = file.section(delta.tombstones.iter().cloned().map(Ok))?;
-        let rows = file.section(delta.puts.iter().cloned().map(Ok))?;
+        let tombstones = file.section(delta.tombstones.iter().cloned().map(Ok), None)?;
+        let rows = file.section(delta.puts.iter().cloned().map(Ok), delta.shape.as_ref())?;
         let (operator, layout) = (delta.operator.clone(), delta.layout.clone());
-        file.parts.push(Part { operator, layout, evict_through_us: delta.evict_through_us, tombstones, rows });
+        let (evict_through_us, shape) = (delta.evict_through_us, delta.shape.as_ref().map(Shape::of));
+        file.parts.push(Part { operator, layout, evict_through_us, tombstones, rows, shape });
     }
     file.finish()
 }
@@ -76,13 +114,15 @@ pub fn encode_deltas(deltas: &[OperatorDelta]) -> Result<Vec<u8>> {
 pub fn decode_deltas(bytes: &[u8]) -> Result<Vec<OperatorDelta>> {
     let file = FileReader::open(bytes, DELTAS, "state delta")?;
     let deltas = file.parts.iter().map(|part| {
-        let single = |section: &Option<Section>| file.batches(section).and_then(|it| file.single(it));
+        let (_, tombstones) = file.rows(&part.tombstones)?;
+        let (columns, puts) = file.rows(&part.rows)?;
         Ok(OperatorDelta {
             operator: part.operator.clone(),
             layout: part.layout.clone(),
             evict_through_us: part.evict_through_us,
-            tombstones: single(&part.tombstones)?,
-            puts: single(&part.rows)?,
+            tombstones: file.single(tombstones)?,
+            puts: file.single(puts)?,
+            shape: part.shape(columns),
         })
     });
     deltas.collect()
@@ -95,9 +135,10 @@ pub fn decode_deltas(bytes: &[u8]) -> Result<Vec<OperatorDelta>> {
 pub fn encode_snapshot(operators: &[OperatorSnapshot]) -> Result<Vec<u8>> {
     let mut file = FileWriter::new(SNAPSHOT);
     for state in operators {
-        let rows = file.section(state.batches())?;
+        let rows = file.section(state.batches(), state.shape.as_ref())?;
         let (operator, layout) = (state.operator.clone(), state.layout.clone());
-        file.parts.push(Part { operator, layout, evict_through_us: None, tombstones: None, rows });
+        let shape = state.shape.as_ref().map(Shape::of);
+        file.parts.push(Part { operator, layout, evict_through_us: None, tombstones: None, rows, shape });
     }
     file.finish()
 }
@@ -110,7 +151,8 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Vec<OperatorSnapshot>> {
     let file = FileReader::open(bytes, SNAPSHOT, "state snapshot")?;
     let operators = file.parts.iter().map(|part| {
         let (operator, layout) = (part.operator.clone(), part.layout.clone());
-        Ok(OperatorSnapshot { operator, layout, rows: file.batches(&part.rows)?, spilled: Vec::new() })
+        let (columns, rows) = file.rows(&part.rows)?;
+        Ok(OperatorSnapshot { operator, layout, rows, spilled: Vec::new(), shape: part.shape(columns) })
     });
     operators.collect()
 }
@@ -127,19 +169,22 @@ impl FileWriter {
         Self { bytes, parts: Vec::new() }
     }
 
-    /// Appends batches of one schema as a stream; none: no section.
-    fn section(&mut self, mut batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<Option<Section>> {
+    /// Appends batches of one schema as a stream; none: no section, or a stream that tells the shape's columns alone.
+    fn section(
+        &mut self,
+        mut batches: impl Iterator<Item = Result<RecordBatch>>,
+        shape: Option<&StateShape>,
+    ) -> Result<Option<Section>> {
         let unwritten = |e| Error::internal("state rows can't be written").because(e);
-        let Some(first) = batches.next().transpose()? else { return Ok(None) };
-        let mut rows = first.num_rows() as u64;
+        let first = batches.next().transpose()?;
+        let columns = first.as_ref().map(RecordBatch::schema).or_else(|| shape.map(|it| it.columns.clone()));
+        let Some(columns) = columns else { return Ok(None) };
+        let mut rows = 0;
         let from = self.bytes.len();
         let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME));
         let options = options.map_err(unwritten)?;
-        let mut stream =
-            StreamWriter::try_new_with_options(&mut self.bytes, first.schema_ref(), options).map_err(unwritten)?;
-        stream.write(&first).map_err(unwritten)?;
-        drop(first);
-        for batch in batches {
+        let mut stream = StreamWriter::try_new_with_options(&mut self.bytes, &columns, options).map_err(unwritten)?;
+        for batch in first.map(Ok).into_iter().chain(batches) {
             let batch = batch?;
             rows += batch.num_rows() as u64;
             stream.write(&batch).map_err(unwritten)?;
@@ -216,20 +261,34 @@ impl<'a> FileReader<'a> {
         Ok(())
     }
 
-    fn batches(&self, section: &Option<Section>) -> Result<Vec<RecordBatch>> {
-        let Some(section) = section else { return Ok(Vec::new()) };
+    /// The bytes of a section, checked.
+    fn body(&self, section: &Section) -> Result<&'a [u8]> {
         let damaged = |found: &str| damaged(self.what, found);
         let range = range_of(section).ok_or_else(|| damaged("a section has no place"))?;
         let body = self.bytes.get(range).ok_or_else(|| damaged("a section has no place"))?;
         if crc32fast::hash(body) != section.crc32 {
             return Err(damaged("the checksum of its rows does not hold"));
         }
-        let stream = StreamReader::try_new(Cursor::new(body), None).map_err(|e| damaged("its rows").because(e))?;
+        Ok(body)
+    }
+
+    /// The stream of a section, checked.
+    fn stream(&self, section: &Section) -> Result<StreamReader<Cursor<&'a [u8]>>> {
+        let stream = StreamReader::try_new(Cursor::new(self.body(section)?), None);
+        stream.map_err(|e| damaged(self.what, "its rows").because(e))
+    }
+
+    /// The columns of a section, and its rows.
+    fn rows(&self, section: &Option<Section>) -> Result<(Option<SchemaRef>, Vec<RecordBatch>)> {
+        let Some(section) = section else { return Ok((None, Vec::new())) };
+        let damaged = |found: &str| damaged(self.what, found);
+        let stream = self.stream(section)?;
+        let columns = stream.schema();
         let batches: Vec<RecordBatch> = stream.collect::<Result<_, _>>().map_err(|e| damaged("its rows").because(e))?;
         if batches.iter().map(|it| it.num_rows() as u64).sum::<u64>() != section.rows {
             return Err(damaged("rows are missing"));
         }
-        Ok(batches)
+        Ok((Some(columns), batches))
     }
 
     fn single(&self, mut batches: Vec<RecordBatch>) -> Result<Option<RecordBatch>> {

@@ -8,6 +8,7 @@ use arrow_schema::{DataType, Schema, SchemaRef, TimeUnit};
 use tidegate_api::{Error, Result};
 
 use super::key::encode_keys;
+use crate::program::StateShape;
 
 /// Panes closer than this lie in one piece; rows in it are told apart by value.
 const PIECE_US: i64 = 1_000_000;
@@ -79,6 +80,12 @@ impl StateLayout {
         }
     }
 
+    /// What those need who read the rows without the query.
+    pub fn shape(&self) -> StateShape {
+        let (keys, columns) = (self.key_columns.clone(), self.schema.clone());
+        StateShape { columns, keys, pane: self.pane_column, row: self.row_column, origin: None }
+    }
+
     /// True if the key fixes the pane.
     pub(super) fn key_has_pane(&self) -> bool {
         self.pane_column.is_none_or(|pane| self.key_columns.contains(&pane))
@@ -101,6 +108,12 @@ impl StateLayout {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
+    /// True of rows of the whole schema. The identity may be all columns in another order: names tell it then.
+    pub(super) fn is_whole(&self, rows: &Schema) -> bool {
+        let is_identity = || same_names(rows, &self.identity_schema()) && !same_names(rows, &self.schema);
+        same_types(rows, &self.schema) && !is_identity()
+    }
+
     /// `rows` under the layout's own schema.
     pub(super) fn adopt(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         if Arc::ptr_eq(rows.schema_ref(), &self.schema) {
@@ -115,7 +128,7 @@ impl StateLayout {
 
     /// The keys of rows of the whole schema or of the identity alone.
     pub(super) fn keys(&self, rows: &RecordBatch) -> Result<arrow_array::BinaryArray> {
-        let columns: Vec<ArrayRef> = if same_types(rows.schema_ref(), &self.schema) {
+        let columns: Vec<ArrayRef> = if self.is_whole(rows.schema_ref()) {
             self.key_columns.iter().filter_map(|it| rows.columns().get(*it).cloned()).collect()
         } else if same_types(rows.schema_ref(), &self.identity_schema()) {
             rows.columns().iter().take(self.key_columns.len()).cloned().collect()
@@ -134,18 +147,15 @@ impl StateLayout {
     /// What tells the rows of a key apart, of rows of the whole schema or of the identity alone.
     pub(super) fn row_ids(&self, rows: &RecordBatch) -> Option<Int64Array> {
         let row = self.row_column?;
-        let at = if same_types(rows.schema_ref(), &self.schema) { row } else { self.key_columns.len() };
+        let at = if self.is_whole(rows.schema_ref()) { row } else { self.key_columns.len() };
         rows.columns().get(at)?.as_any().downcast_ref().cloned()
     }
 
     /// The pane of each row of the whole schema, or of the identity if that has it.
     pub(super) fn panes(&self, rows: &RecordBatch) -> Option<PrimitiveArray<TimestampMicrosecondType>> {
         let pane = self.pane_column?;
-        let at = if same_types(rows.schema_ref(), &self.schema) {
-            pane
-        } else {
-            self.identity().iter().position(|it| *it == pane)?
-        };
+        let at =
+            if self.is_whole(rows.schema_ref()) { pane } else { self.identity().iter().position(|it| *it == pane)? };
         rows.columns().get(at)?.as_any().downcast_ref().cloned()
     }
 
@@ -165,6 +175,10 @@ impl StateLayout {
     pub(super) fn wrong(&self, message: String) -> Error {
         Error::config(message).within(format!("state of operator '{}'", self.operator))
     }
+}
+
+fn same_names(a: &Schema, b: &Schema) -> bool {
+    a.fields().iter().map(|it| it.name()).eq(b.fields().iter().map(|it| it.name()))
 }
 
 fn same_types(a: &Schema, b: &Schema) -> bool {

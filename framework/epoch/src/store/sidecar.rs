@@ -3,7 +3,8 @@
 //! ```text
 //! "crc\0" · u32 bytes that a checksum is of · u32 CRC-32 of each such piece      big endian
 //! ```
-//! They are read by nothing but a check of the whole checkpoint. One without its file tells that the file is missing.
+//! They are read by a check of the whole checkpoint, and at a start those of the few files that say what the checkpoint is. One
+//! without its file tells that the file is missing.
 
 /// Hadoop's piece.
 const PIECE: usize = 512;
@@ -42,6 +43,12 @@ pub(crate) fn file_of(sidecar: &str) -> Option<String> {
 pub(crate) fn of(parts: &[&[u8]]) -> Vec<u8> {
     let size: usize = parts.iter().map(|it| it.len()).sum();
     with_piece(parts, if size > LARGE_PIECE { LARGE_PIECE } else { PIECE })
+}
+
+/// True of checksums that a loss of power has not torn.
+pub(crate) fn is_whole(sidecar: &[u8]) -> bool {
+    let sums = sidecar.get(8..).filter(|_| sidecar.starts_with(MAGIC)).unwrap_or_default();
+    sums.len() % 4 == 0 && sums.iter().any(|it| *it != 0)
 }
 
 /// True if these are the checksums of `file`, as we write them.

@@ -5,7 +5,7 @@ use std::path::Path;
 use tidegate_epoch::Faults;
 use tidegate_storage::object_store::{ObjectStoreExt, PutPayload};
 
-use crate::world::{World, drain, four_epochs, model};
+use crate::world::{World, drain, four_epochs, model, write_by_hand};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -93,7 +93,7 @@ async fn a_copy_whose_adoption_broke_off_is_a_copy_still() {
     drop(other.checkpoint(&Faults::default()).await.unwrap());
     assert_ne!(other.file("metadata"), metadata);
     // The location is the last that is written.
-    std::fs::write(other.root().join("state/location"), "/elsewhere").unwrap();
+    write_by_hand(&other, "state/location", "/elsewhere");
     other.adopt = false;
     assert!(other.start().await.is_err());
     other.adopt = true;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tidegate_api::{Error, ErrorKind};
 
-use crate::world::{Store, World, drain, names};
+use crate::world::{Store, World, drain, names, write_by_hand};
 
 async fn world_with_epochs(epochs: usize) -> World {
     let world = World::new();
@@ -83,6 +83,25 @@ async fn a_flipped_bit_in_a_snapshot_is_found() {
     each_flip_is_found(&world, "state/snapshots/1.0.0").await;
 }
 
+/// Another identity would make another writer of the query, and its sinks would show rows twice.
+#[tokio::test]
+async fn an_identity_that_does_not_fit_its_checksum_is_refused() {
+    let world = world_with_epochs(2).await;
+    let whole = world.file("metadata");
+    let id = whole.find("\":\"").unwrap() + 3;
+    let other = if whole.as_bytes()[id] == b'1' { "2" } else { "1" };
+    let damaged = format!("{}{other}{}", &whole[..id], &whole[id + 1..]);
+    std::fs::write(world.root().join("metadata"), damaged).unwrap();
+    let text = refusal(&world).await.to_string();
+    assert!(text.contains("metadata does not match its checksum, .metadata.crc"), "{text}");
+    // A checksum that a loss of power took, or tore, says nothing.
+    std::fs::write(world.root().join("metadata"), whole).unwrap();
+    for torn in [&[][..], &[0; 12], b"crc"] {
+        std::fs::write(world.root().join(".metadata.crc"), torn).unwrap();
+        drop(world.start().await.unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_missing_record_is_a_gap() {
     let world = world_with_epochs(3).await;
@@ -122,7 +141,7 @@ async fn a_folder_of_spark_is_refused() {
 #[tokio::test]
 async fn a_newer_layout_is_refused() {
     let world = world_with_epochs(1).await;
-    std::fs::write(world.root().join("state/version"), "3").unwrap();
+    write_by_hand(&world, "state/version", "3");
     let text = refusal(&world).await.to_string();
     assert!(text.contains("found state version 3, expected at most 2"), "{text}");
 }
@@ -206,7 +225,7 @@ async fn a_lost_list_of_source_names_is_noticed() {
     drain(&mut query).await.unwrap();
     drop(query);
     for (index, name) in [(0, "more"), (1, "input")] {
-        std::fs::write(world.root().join(format!("state/sources/{index}")), name).unwrap();
+        write_by_hand(&world, &format!("state/sources/{index}"), name);
     }
     let text = refusal(&world).await.to_string();
     assert!(text.contains("source input: its records have index 0, state/sources has 1"), "{text}");

@@ -3,7 +3,7 @@
 use tidegate_api::{Error, ErrorKind, Staging};
 use tidegate_epoch::Faults;
 
-use crate::world::{Store, World, crash, drain, four_epochs, model};
+use crate::world::{Store, World, crash, drain, four_epochs, model, write_by_hand};
 
 fn two_tables() -> World {
     let mut world = World::new();
@@ -268,7 +268,7 @@ async fn a_checkpoint_of_version_1_is_taken_over() {
             std::fs::write(&path, bytes).unwrap();
         }
     }
-    std::fs::write(world.root().join("state/version"), "1").unwrap();
+    write_by_hand(&world, "state/version", "1");
     std::fs::remove_dir_all(world.root().join("state/staged")).unwrap();
     let mut query = world.start().await.unwrap();
     assert_eq!(world.file("state/version"), "2");

@@ -103,7 +103,7 @@ fn in_store(store: Arc<dyn ObjectStore>) -> Result<Location> {
 }
 
 /// Crashes here are of processes, not of machines: memory is disk enough, where there is some.
-fn folder() -> Result<TempDir> {
+pub(super) fn folder() -> Result<TempDir> {
     let shared = Path::new("/dev/shm");
     let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
     let made = tempfile::Builder::new().prefix("tidegate-crash-").tempdir_in(&parent);

@@ -9,8 +9,9 @@ use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArra
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use async_trait::async_trait;
 use futures::TryStreamExt;
+use tempfile::TempDir;
 use tidegate_api::{Epoch, Result};
-use tidegate_epoch::state::{KeyedState, StateLayout};
+use tidegate_epoch::state::{KeyedState, StateLayout, StateMemory};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
     SourceInput, WatermarkNode, Watermarks,
@@ -20,6 +21,7 @@ use super::ProgramKind;
 use super::groups::GroupsProgram;
 use super::join::JoinProgram;
 use super::mistake::{Mistake, Planted};
+use super::place::folder;
 use super::script::{OutputRow, batch, output};
 
 pub(super) const SIZE_MS: i64 = 10_000;
@@ -35,8 +37,22 @@ struct CountProgram {
     /// Which start of the query this is.
     life: usize,
     state: KeyedState,
+    disk: Option<Disk>,
     probe: Probe,
     planted: Planted,
+}
+
+/// Where a state lies that has no memory: in a folder of one life.
+struct Disk {
+    memory: StateMemory,
+    _folder: TempDir,
+}
+
+impl Disk {
+    fn new() -> Result<Self> {
+        let folder = folder()?;
+        Ok(Self { memory: StateMemory::open(0, &folder.path().join("spill"))?, _folder: folder })
+    }
 }
 
 /// The program of one life.
@@ -50,7 +66,11 @@ pub(super) fn program(
     Ok(match kind {
         ProgramKind::Join => Box::new(JoinProgram::new(sinks, probe)?),
         ProgramKind::Groups => Box::new(GroupsProgram::new(sinks, probe)?),
-        _ => Box::new(CountProgram { kind, sinks, life, state: KeyedState::new(layout("count"))?, probe, planted }),
+        _ => {
+            let disk = (kind == ProgramKind::Spilling).then(Disk::new).transpose()?;
+            let state = KeyedState::new(layout("count"))?;
+            Box::new(CountProgram { kind, sinks, life, state, disk, probe, planted })
+        }
     })
 }
 
@@ -91,6 +111,11 @@ impl CountProgram {
 
     fn show(&self) {
         show(&self.probe, lines(&self.state));
+    }
+
+    /// Moves what is sealed to disk, if that is its place.
+    fn keep_within_memory(&mut self) -> Result<()> {
+        self.disk.as_ref().map_or(Ok(()), |it| it.memory.keep_within(std::iter::once(&mut self.state)))
     }
 }
 
@@ -151,6 +176,7 @@ impl Program for CountProgram {
     }
 
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
+        self.keep_within_memory()?;
         let epoch = input.epoch;
         let mut seen = Seen::default();
         for source in input.sources {
@@ -197,6 +223,8 @@ impl Program for CountProgram {
 
     fn seal(&mut self) {
         self.state.seal();
+        // What fails here is told when the next epoch runs.
+        let _ = self.keep_within_memory();
         self.show();
     }
 
@@ -209,7 +237,11 @@ impl Program for CountProgram {
     fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
         self.state = KeyedState::new(layout("count"))?;
         snapshot.iter().try_for_each(|it| self.state.load(it))?;
-        deltas.iter().flatten().try_for_each(|it| self.state.apply(it))?;
+        for delta in deltas.iter().flatten() {
+            self.keep_within_memory()?;
+            self.state.apply(delta)?;
+        }
+        self.keep_within_memory()?;
         self.show();
         Ok(())
     }

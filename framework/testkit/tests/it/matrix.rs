@@ -84,6 +84,13 @@ async fn sinks_of_several_watermarks_survive_every_fault_everywhere() {
     all_sinks(ProgramKind::Groups, |_| {}).await;
 }
 
+/// An aggregate again, but for where its state lies: the epochs in which that is read and let go.
+#[tokio::test(start_paused = true)]
+async fn state_on_disk_survives_every_fault() {
+    // The place of the checkpoint has no part in it.
+    all_sinks(ProgramKind::Spilling, |it| it.epochs = Some(2..4)).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_volatile_program_survives_every_fault_everywhere() {
     one_deep(ProgramKind::Volatile).await;
@@ -107,7 +114,7 @@ fn every_pair(what: &str, setup: CrashSetup, epochs: std::ops::Range<u64>) {
 /// rows. The other programs where they differ from it: on several sinks the one whose attempts all differ, since a mixture
 /// of attempts shows only there.
 fn pairs_of(program: ProgramKind) {
-    use ProgramKind::{Aggregate, Changed, Groups, Join, Letters, Stateless, Volatile};
+    use ProgramKind::{Aggregate, Changed, Groups, Join, Letters, Spilling, Stateless, Volatile};
     for (name, sinks) in sink_sets() {
         let epochs = match (program, name) {
             _ if all_pairs() => 0..4,
@@ -115,6 +122,7 @@ fn pairs_of(program: ProgramKind) {
             (Stateless, "one sink") => 0..2,
             (Join | Changed, "one sink") | (Volatile, "two sinks") => 1..3,
             (Stateless | Groups, "two sinks") | (Letters, "one sink" | "two sinks") => 1..2,
+            (Spilling, "one sink") => 2..3,
             (Volatile, "sinks of three kinds") | (Aggregate, "one beside a best-effort sink") => 1..2,
             _ => continue,
         };
@@ -162,6 +170,11 @@ fn a_volatile_program_survives_every_pair_of_faults() {
 #[test]
 fn a_query_that_changes_survives_every_pair_of_faults() {
     pairs_of(ProgramKind::Changed);
+}
+
+#[test]
+fn state_on_disk_survives_every_pair_of_faults() {
+    pairs_of(ProgramKind::Spilling);
 }
 
 #[test]

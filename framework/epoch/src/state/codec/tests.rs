@@ -12,6 +12,10 @@ fn rows(from: i64, to: i64) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema), vec![Arc::new(numbers), Arc::new(words)]).unwrap()
 }
 
+fn shape(keys: Vec<usize>, origin: Option<&str>) -> StateShape {
+    StateShape { columns: rows(0, 0).schema(), keys, pane: None, row: Some(0), origin: origin.map(Into::into) }
+}
+
 fn deltas() -> Vec<OperatorDelta> {
     let one = OperatorDelta {
         operator: "a".into(),
@@ -19,6 +23,7 @@ fn deltas() -> Vec<OperatorDelta> {
         evict_through_us: Some(-5),
         tombstones: Some(rows(0, 3).project(&[0]).unwrap()),
         puts: Some(rows(0, 40)),
+        shape: Some(shape(vec![1, 0], Some("z"))),
     };
     let evict_only = OperatorDelta {
         operator: "b".into(),
@@ -26,6 +31,7 @@ fn deltas() -> Vec<OperatorDelta> {
         evict_through_us: Some(7),
         tombstones: None,
         puts: None,
+        shape: None,
     };
     vec![one, evict_only]
 }
@@ -36,6 +42,7 @@ fn snapshot() -> Vec<OperatorSnapshot> {
         layout: "v1".into(),
         rows,
         spilled: Vec::new(),
+        shape: Some(shape(vec![0], None)),
     };
     vec![of("a", vec![rows(0, 9), rows(9, 20)]), of("b", Vec::new())]
 }

@@ -139,7 +139,8 @@ impl KeyedState {
             return Ok(None);
         }
         let (operator, layout) = (self.layout.operator.clone(), self.layout.layout.clone());
-        Ok(Some(OperatorDelta { operator, layout, evict_through_us, tombstones, puts }))
+        let shape = puts.as_ref().map(|_| self.layout.shape());
+        Ok(Some(OperatorDelta { operator, layout, evict_through_us, tombstones, puts, shape }))
     }
 
     /// The sealed state. Chunks without dead rows are shared, not copied; those on disk stay there until the snapshot's
@@ -160,7 +161,7 @@ impl KeyedState {
             }
         }
         let (operator, layout) = (self.layout.operator.clone(), self.layout.layout.clone());
-        Ok(OperatorSnapshot { operator, layout, rows, spilled })
+        Ok(OperatorSnapshot { operator, layout, rows, spilled, shape: Some(self.layout.shape()) })
     }
 
     /// Reads the keys of sealed rows on disk that may be these.

@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, Int64Array, StringViewArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseResult, TestRunner};
 
 use super::*;
-use crate::state::{StateMemory, encode_keys, key_hash, virtual_node};
+use crate::state::{
+    Backwards, FileKind, StateMemory, encode_deltas, encode_keys, encode_snapshot, key_hash, open_part, virtual_node,
+};
 
 mod model;
 mod rows;
@@ -31,6 +33,30 @@ fn random_cases<S: Strategy>(cases: u32, strategy: &S, property: impl Fn(S::Valu
 }
 
 const S: i64 = 1_000_000;
+
+/// The rows that files tell, read from the newest back; without their last column, the virtual node.
+fn told(layout: &StateLayout, base: &OperatorSnapshot, deltas: &[OperatorDelta]) -> Vec<RecordBatch> {
+    let deltas = deltas.iter().rev().map(|it| (FileKind::Deltas, encode_deltas(std::slice::from_ref(it)).unwrap()));
+    let base = (FileKind::Snapshot, encode_snapshot(std::slice::from_ref(base)).unwrap());
+    let mut backwards = Backwards::new(&layout.operator, layout.layout.clone(), &layout.shape()).unwrap();
+    let mut told = Vec::new();
+    for (kind, mut bytes) in deltas.chain([base]) {
+        bytes.splice(..0, *b"head");
+        let at = 4..bytes.len();
+        assert!(open_part(bytes.clone(), at.clone(), kind, "another").unwrap().is_none());
+        let mut part = open_part(bytes, at, kind, &layout.operator).unwrap().unwrap();
+        for rows in part.by_ref() {
+            let rows = backwards.rows(&rows.unwrap(), kind == FileKind::Snapshot).unwrap();
+            let keys = layout.keys(&rows.project(&(0..rows.num_columns() - 1).collect::<Vec<_>>()).unwrap()).unwrap();
+            let nodes = rows.column(rows.num_columns() - 1).as_primitive::<Int32Type>();
+            (0..keys.len()).for_each(|it| assert_eq!(nodes.value(it), i32::from(virtual_node(keys.value(it)))));
+            told.push(rows);
+        }
+        part.tombstones.iter().for_each(|it| backwards.remove(it).unwrap());
+        part.evict_through_us.iter().for_each(|it| backwards.evict(*it));
+    }
+    told
+}
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -269,6 +269,14 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Writes a file that has a checksum beside it; the checksum goes.
+pub(crate) fn write_by_hand(world: &World, key: &str, text: &str) {
+    let path = world.root().join(key);
+    let sidecar = format!(".{}.crc", path.file_name().unwrap().to_str().unwrap());
+    std::fs::remove_file(path.with_file_name(sidecar)).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
 /// Adds rows, and crashes at the fault.
 pub(crate) async fn crash(world: &World, fault: &str, values: &[i64]) {
     world.feed().add(values);

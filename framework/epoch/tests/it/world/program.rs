@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{Int64Array, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Int64Array, RecordBatch, TimestampMicrosecondArray};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use futures::TryStreamExt;
 use tidegate_api::{Error, Result, async_trait};
 use tidegate_epoch::{
     EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
-    StaticVersion, WatermarkNode, Watermarks,
+    StateShape, StaticVersion, WatermarkNode, Watermarks,
 };
 
 use super::Events;
@@ -80,9 +80,22 @@ fn batch(counts: &Counts) -> RecordBatch {
     RecordBatch::try_new(schema, columns).unwrap()
 }
 
+/// Rows of the state: its pane is a timestamp in microseconds.
+fn state_rows(counts: &Counts) -> RecordBatch {
+    let ends = TimestampMicrosecondArray::from_iter_values(counts.keys().map(|it| it * 1000));
+    let values = Int64Array::from_iter_values(counts.values().copied());
+    RecordBatch::try_new(shape().columns, vec![Arc::new(ends), Arc::new(values)]).unwrap()
+}
+
+fn shape() -> StateShape {
+    let end = Field::new("end", DataType::Timestamp(TimeUnit::Microsecond, None), false);
+    let columns = Arc::new(Schema::new(vec![end, Field::new("count", DataType::Int64, false)]));
+    StateShape { columns, keys: vec![0], pane: Some(0), row: None, origin: None }
+}
+
 fn counts(batch: &RecordBatch) -> Counts {
-    let column = |at: usize| batch.column(at).as_primitive::<Int64Type>().values().to_vec();
-    column(0).into_iter().zip(column(1)).collect()
+    let ends = batch.column(0).as_primitive::<TimestampMicrosecondType>().values().iter().map(|it| it / 1000);
+    ends.zip(batch.column(1).as_primitive::<Int64Type>().values().iter().copied()).collect()
 }
 
 #[async_trait]
@@ -166,7 +179,8 @@ impl Program for Windows {
             layout: self.layout.into(),
             evict_through_us: overlay.evict_ms.map(|it| it * 1000),
             tombstones: None,
-            puts: (!overlay.puts.is_empty()).then(|| batch(&overlay.puts)),
+            puts: (!overlay.puts.is_empty()).then(|| state_rows(&overlay.puts)),
+            shape: (!overlay.puts.is_empty()).then(shape),
         }])
     }
 
@@ -197,8 +211,14 @@ impl Program for Windows {
     }
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
-        let rows = if self.state.is_empty() { Vec::new() } else { vec![batch(&self.state)] };
-        Ok(vec![OperatorSnapshot { operator: "windows".into(), layout: self.layout.into(), rows, spilled: Vec::new() }])
+        let rows = if self.state.is_empty() { Vec::new() } else { vec![state_rows(&self.state)] };
+        Ok(vec![OperatorSnapshot {
+            operator: "windows".into(),
+            layout: self.layout.into(),
+            rows,
+            spilled: Vec::new(),
+            shape: Some(shape()),
+        }])
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {

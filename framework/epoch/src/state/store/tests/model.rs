@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
 use super::*;
-use crate::state::{decode_deltas, decode_snapshot, encode_deltas, encode_snapshot};
+use crate::state::{decode_deltas, decode_snapshot};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -93,6 +93,8 @@ impl Pair {
                 self.state.discard();
                 self.model.now = self.model.sealed.clone();
                 prop_assert_eq!(rows(&restored.all().unwrap()), rows(&self.state.all().unwrap()));
+                let told = rows(&told(self.state.layout(), &self.base, &self.deltas));
+                prop_assert_eq!(sorted(told), self.model.now.values().copied().collect::<Vec<_>>());
                 self.state = restored;
             }
         }
