@@ -153,7 +153,8 @@ def flink(cli, job, source, folder, topic_out):
 
 
 def connect(cli, source, folder, topic_out):
-    """Batches of the size that made it fastest; it ends when nothing has come for three seconds, which a new group may need to begin."""
+    """Batches of the size that made it fastest; it ends when nothing has come for three seconds."""
+    harness.wake_groups(cli.servers, source["topic"])
     brokers = {"seed_brokers": [cli.servers]}
     batching = {"count": 10_000, "period": "20ms"}
     read = brokers | {"topics": [source["topic"]], "consumer_group": os.path.basename(topic_out), "start_offset": "earliest"}

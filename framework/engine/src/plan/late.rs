@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use tidegate_sql::event_time::{event_time, event_time_columns, window_size_us};
 use tidegate_sql::{Deduplicate, KeepColumns};
 
-use super::stateful::{end_of, is_stateful, part, session_key};
+use super::stateful::{end_of, end_or_null, is_stateful, session_key};
 use crate::exec::leaf::Emission;
 
 /// What DataFusion calls an expression that is computed once for several.
@@ -126,7 +126,7 @@ fn ports(node: &LogicalPlan, complete: bool) -> Result<Vec<Port<'_>>> {
 fn time_of_groups(aggregate: &Aggregate, complete: bool) -> Result<Option<Expr>> {
     let schema = aggregate.input.schema();
     let session = session_key(aggregate)?;
-    if complete && session.is_none() || matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_), ..]) {
+    if complete && session.is_none() {
         return Ok(None);
     }
     let mut plain = None;
@@ -136,7 +136,7 @@ fn time_of_groups(aggregate: &Aggregate, complete: bool) -> Result<Option<Expr>>
             continue;
         }
         if session.is_some() || window_size_us(&field).is_some() {
-            return Ok(Some(part(key.clone(), "end")));
+            return end_or_null(key.clone(), &field).map(Some);
         }
         plain = plain.or_else(|| Some(key.clone()));
     }

@@ -157,7 +157,7 @@ pub(super) fn part(of: Expr, name: &str) -> Expr {
 }
 
 /// The end of a window that may be null: a part of a struct may have a value where the struct is null.
-fn end_or_null(window: Expr, field: &Field) -> Result<Expr, DataFusionError> {
+pub(super) fn end_or_null(window: Expr, field: &Field) -> Result<Expr, DataFusionError> {
     let end = part(window.clone(), "end");
     if field.is_nullable() { when(window.is_not_null(), end).end() } else { Ok(end) }
 }
