@@ -201,15 +201,6 @@ def admin(servers):
     return AdminClient({"bootstrap.servers": servers, "log_level": SILENT})
 
 
-def wake_groups(servers, topic):
-    """The first group of a cluster waits until its topic of offsets is there; this one does, so that no run has to."""
-    from confluent_kafka import Consumer, TopicPartition
-
-    client = Consumer({"bootstrap.servers": servers, "group.id": "awake", "log_level": SILENT})
-    client.committed([TopicPartition(topic, 0)], timeout=60)
-    client.close()
-
-
 def new_topic(servers, name, **config):
     """A fresh topic of four partitions."""
     from confluent_kafka.admin import NewTopic
