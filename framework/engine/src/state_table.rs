@@ -32,7 +32,7 @@ pub(crate) async fn add_state_tables(spec: &mut QuerySpec) -> Result<(), Vec<Pro
     let views = spec.views.iter().map(|it| (format!("views.{}", it.name), &it.sql));
     let sinks = spec.sinks.iter().filter_map(|it| match &it.input {
         SinkInput::Sql(sql) => Some((format!("sinks.{}", it.name), sql)),
-        SinkInput::From(_) => None,
+        SinkInput::From(_) | SinkInput::LateRows => None,
     });
     // What is no SQL, or no call as it should be, is told by the planner.
     let calls = views.chain(sinks).flat_map(|(place, sql)| {
