@@ -26,8 +26,8 @@ const SLICE: Duration = Duration::from_millis(500);
 /// How long records get to arrive between two looks at the reports: the least that the client can wait.
 const STEP: Duration = Duration::from_millis(1);
 /// Records and bytes of a round: so many are handed over, then all of them have to arrive. An idempotent client has
-/// one request per partition under way, and while more waits behind it than has lingered, its thread spins until the
-/// answer comes: a third of the time of a job that copies a topic. A round is a request or two for each partition.
+/// one request per partition under way, and while what waits behind it has lingered, its thread spins until the answer
+/// comes, which is long where brokers are busy. A round is a request or two for each partition.
 const ROUND: (usize, usize) = (32_768, 4 << 20);
 
 /// A record that did not arrive.

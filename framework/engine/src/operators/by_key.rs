@@ -18,17 +18,27 @@ impl ByKey {
     /// # Errors
     /// `Config` if a type can't be a key.
     pub(crate) fn of(columns: &[ArrayRef], rows: usize) -> Result<Self> {
+        Self::and_by(columns, rows, |_| 0)
+    }
+
+    /// As `of`; the rows of one key by `then`, and only then as they came.
+    ///
+    /// # Errors
+    /// As `of`.
+    pub(crate) fn and_by(columns: &[ArrayRef], rows: usize, then: impl Fn(usize) -> i64) -> Result<Self> {
         let keys = encode_keys(columns, rows)?;
-        let mut order: Vec<(u64, u32)> =
-            (0u32..).zip(keys.iter()).map(|(row, key)| (key_hash(key.unwrap_or_default()), row)).collect();
+        let hashed = (0u32..).zip(keys.iter()).map(|(row, key)| (key_hash(key.unwrap_or_default()), row));
+        let mut order: Vec<(u64, i64, u32)> = hashed.map(|(hash, row)| (hash, then(row as usize), row)).collect();
         let key = |row: u32| keys.value(row as usize);
-        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| key(a.1).cmp(key(b.1))).then(a.1.cmp(&b.1)));
-        let same = |a: &(u64, u32), b: &(u64, u32)| a.0 == b.0 && key(a.1) == key(b.1);
+        order.sort_unstable_by(|a, b| {
+            a.0.cmp(&b.0).then_with(|| key(a.2).cmp(key(b.2))).then((a.1, a.2).cmp(&(b.1, b.2)))
+        });
+        let same = |a: &(u64, i64, u32), b: &(u64, i64, u32)| a.0 == b.0 && key(a.2) == key(b.2);
         let mut starts = vec![0];
         for group in order.chunk_by(same) {
             starts.push(starts.last().copied().unwrap_or_default() + group.len());
         }
-        Ok(Self { order: order.iter().map(|it| it.1).collect::<Vec<_>>().into(), starts })
+        Ok(Self { order: order.iter().map(|it| it.2).collect::<Vec<_>>().into(), starts })
     }
 
     /// The number of keys.

@@ -28,9 +28,10 @@ use async_trait::async_trait;
 use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Error, Result};
 use tidegate_epoch::OperatorNumbers;
-use tidegate_epoch::state::{KeyedState, RowRef, StateLayout, encode_keys, key_hash};
+use tidegate_epoch::state::{KeyedState, RowRef, StateLayout};
 
 use super::aggregate::Physical;
+use super::by_key::ByKey;
 use super::shape::parted;
 use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with};
 use crate::exec::Runner;
@@ -187,30 +188,17 @@ impl Sessions {
 
     /// The rows by key, and by start within a key.
     fn sorted(&self, rows: &RecordBatch) -> Result<Sorted> {
-        let columns: Vec<ArrayRef> = self.key_columns(rows);
-        let keys = encode_keys(&columns, rows.num_rows())?;
         let starts = self.times(rows, self.spec.start)?;
-        let mut order: Vec<(u64, i64, u32)> = (0u32..)
-            .zip(keys.iter().zip(starts.values()))
-            .map(|(row, (key, start))| (key_hash(key.unwrap_or_default()), *start, row))
-            .collect();
-        let key = |row: u32| keys.value(row as usize);
-        order.sort_unstable_by(|a, b| {
-            a.0.cmp(&b.0).then_with(|| key(a.2).cmp(key(b.2))).then((a.1, a.2).cmp(&(b.1, b.2)))
-        });
-        let mut numbers = Vec::with_capacity(order.len());
-        let mut firsts = Vec::with_capacity(order.len());
-        let mut last: Option<(u64, u32)> = None;
-        let mut number = 0;
-        for (hash, _, row) in &order {
-            let same = last.is_some_and(|it| it.0 == *hash && key(it.1) == key(*row));
-            number += u32::from(!same && last.is_some());
-            numbers.push(number);
-            firsts.push(!same);
-            last = Some((*hash, *row));
+        let start = |row: usize| starts.values().get(row).copied().unwrap_or_default();
+        let by_key = ByKey::and_by(&self.key_columns(rows), rows.num_rows(), start)?;
+        let (mut keys, mut firsts) = (Vec::with_capacity(rows.num_rows()), Vec::with_capacity(rows.num_rows()));
+        for (number, key) in (0..).zip(0..by_key.keys()) {
+            let (_, count) = by_key.range(key);
+            keys.extend(std::iter::repeat_n(number, count));
+            firsts.extend((0..count).map(|at| at == 0));
         }
-        let rows = taken(rows, order.iter().map(|it| it.2))?;
-        Ok(Sorted { rows, keys: numbers, firsts: BooleanArray::from(firsts) })
+        let rows = taken(rows, by_key.order.values().iter().copied())?;
+        Ok(Sorted { rows, keys, firsts: BooleanArray::from(firsts) })
     }
 
     /// The stored sessions that the new rows may touch, and perhaps some more.
