@@ -13,5 +13,5 @@ pub use arenas::limit_arenas;
 pub use consumer::BulkConsumer;
 pub use producing::send_now;
 pub use queue::{PartitionQueue, Polled, Wake};
-pub use record::{Header, Record};
+pub use record::{Header, Record, RecordView};
 pub use rows::{Column, Limits, Rows};

@@ -18,10 +18,10 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Most records taken by one foreign call.
 const MOST: usize = 4096;
 
-/// What came out of a queue.
-pub enum Polled<'a> {
+/// What came out of a queue whose records are `R`.
+pub enum Polled<R> {
     /// A record.
-    Record(Record<'a>),
+    Record(R),
     /// All that can be read below this offset has been read; more may come.
     EndOfPartition(i64),
     /// The partition has a problem.
@@ -30,7 +30,7 @@ pub enum Polled<'a> {
         offset: i64,
         /// What kind.
         code: RDKafkaErrorCode,
-        /// In librdkafka's words.
+        /// In the client's words.
         text: String,
     },
 }
@@ -78,7 +78,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
 
     /// Hands what lies in the queue to `each`, at most `max` items, and destroys it at once. Waits up to `timeout` for
     /// the queue to be that full: with zero it takes what is there. Returns the number of items.
-    pub fn consume(&mut self, max: usize, timeout: Duration, mut each: impl FnMut(Polled<'_>)) -> usize {
+    pub fn consume(&mut self, max: usize, timeout: Duration, mut each: impl FnMut(Polled<Record<'_>>)) -> usize {
         let max = max.min(self.taken.len());
         let timeout = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         // SAFETY: the queue is valid and carries records and partition errors only; `taken` has room for `max`.
@@ -124,7 +124,7 @@ impl<C: ConsumerContext> Drop for PartitionQueue<C> {
 struct Message(NonNull<RDKafkaMessage>);
 
 impl Message {
-    fn polled(&self) -> Polled<'_> {
+    fn polled(&self) -> Polled<Record<'_>> {
         // SAFETY: the pointer came from `rd_kafka_consume_batch_queue` and is destroyed by our `drop` only.
         let raw = unsafe { self.0.as_ref() };
         match raw.err {

@@ -7,6 +7,24 @@ use std::{ptr, slice};
 use rdkafka::types::{RDKafkaHeaders, RDKafkaMessage};
 use rdkafka_sys as sys;
 
+/// What [`Rows`](crate::Rows) needs to know of a record, wherever it lies.
+pub trait RecordView<'a> {
+    /// Its place in the partition.
+    fn offset(&self) -> i64;
+
+    /// The key, if it has one.
+    fn key(&self) -> Option<&'a [u8]>;
+
+    /// The value; none is a tombstone.
+    fn value(&self) -> Option<&'a [u8]>;
+
+    /// Milliseconds since 1970 (-1: unknown), and what they mean in Kafka's numbers: -1 nothing, 0 creation, 1 append.
+    fn timestamp(&self) -> (i64, i32);
+
+    /// The headers, in order; doubled names are allowed. Called only if somebody wants them.
+    fn headers(&self) -> impl Iterator<Item = Header<'a>>;
+}
+
 /// One record, as it lies in librdkafka's memory.
 #[derive(Clone, Copy)]
 pub struct Record<'a> {
@@ -27,25 +45,31 @@ impl<'a> Record<'a> {
         Self { raw }
     }
 
-    /// Its place in the partition.
-    pub fn offset(&self) -> i64 {
+    /// The error text of a message that carries an error instead of a record.
+    pub(crate) fn failure(&self) -> String {
+        // SAFETY: the message is valid; the text is static or part of it.
+        let text = unsafe { sys::rd_kafka_message_errstr(self.raw) };
+        // SAFETY: checked for null; librdkafka ends its texts with NUL.
+        unsafe { c_bytes(text) }.map(|it| String::from_utf8_lossy(it).into_owned()).unwrap_or_default()
+    }
+}
+
+impl<'a> RecordView<'a> for Record<'a> {
+    fn offset(&self) -> i64 {
         self.raw.offset
     }
 
-    /// The key, if it has one.
-    pub fn key(&self) -> Option<&'a [u8]> {
+    fn key(&self) -> Option<&'a [u8]> {
         // SAFETY: the message lives for 'a and owns `key_len` bytes at `key`, unless that is null.
         unsafe { bytes(self.raw.key, self.raw.key_len) }
     }
 
-    /// The value; none is a tombstone.
-    pub fn value(&self) -> Option<&'a [u8]> {
+    fn value(&self) -> Option<&'a [u8]> {
         // SAFETY: the message lives for 'a and owns `len` bytes at `payload`, unless that is null.
         unsafe { bytes(self.raw.payload, self.raw.len) }
     }
 
-    /// Milliseconds since 1970 (-1: unknown), and what they mean in Kafka's numbers: -1 nothing, 0 creation, 1 append.
-    pub fn timestamp(&self) -> (i64, i32) {
+    fn timestamp(&self) -> (i64, i32) {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is valid and `kind` lives through the call.
         let ms = unsafe { sys::rd_kafka_message_timestamp(self.raw, &raw mut kind) };
@@ -56,21 +80,12 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The headers, in order; doubled names are allowed.
-    pub fn headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+    fn headers(&self) -> impl Iterator<Item = Header<'a>> {
         let mut list: *mut RDKafkaHeaders = ptr::null_mut();
         // SAFETY: the message is valid; librdkafka keeps the parsed list in it and changes only its own private part.
         let code = unsafe { sys::rd_kafka_message_headers(self.raw, &raw mut list) };
         let found = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && !list.is_null();
         Headers { list: if found { list } else { ptr::null_mut() }, next: 0, message: PhantomData }
-    }
-
-    /// The error text of a message that carries an error instead of a record.
-    pub(crate) fn failure(&self) -> String {
-        // SAFETY: the message is valid; the text is static or part of it.
-        let text = unsafe { sys::rd_kafka_message_errstr(self.raw) };
-        // SAFETY: checked for null; librdkafka ends its texts with NUL.
-        unsafe { c_bytes(text) }.map(|it| String::from_utf8_lossy(it).into_owned()).unwrap_or_default()
     }
 }
 

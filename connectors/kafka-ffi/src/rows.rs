@@ -12,7 +12,7 @@ use arrow_buffer::ScalarBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::headers::{self, HeadersBuilder};
-use crate::record::Record;
+use crate::record::RecordView;
 
 /// A column that a record can fill. Names and types are Spark's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Rows {
     ///
     /// # Errors
     /// If Arrow refuses the columns, which would be a mistake here.
-    pub fn push(&mut self, record: &Record<'_>) -> Result<(), ArrowError> {
+    pub fn push<'a>(&mut self, record: &impl RecordView<'a>) -> Result<(), ArrowError> {
         let bytes = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
         let open = &self.open;
         if open.rows() > 0 && (open.rows() >= self.limits.rows || open.bytes + bytes > self.limits.bytes) {
@@ -220,7 +220,7 @@ impl Open {
         self.offsets.len()
     }
 
-    fn push(&mut self, record: &Record<'_>, bytes: usize) {
+    fn push<'a>(&mut self, record: &impl RecordView<'a>, bytes: usize) {
         self.offsets.push(record.offset());
         self.bytes += bytes;
         if let Some(builder) = &mut self.key {

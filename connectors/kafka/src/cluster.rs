@@ -52,7 +52,7 @@ impl Cluster {
     /// A client; connects to nothing yet.
     pub(crate) fn new(config: &KafkaConfig, group: &str, cancel: CancellationToken) -> Result<Self> {
         let servers = settings::servers(&config.kafka);
-        let client = settings::client_config(&config.kafka, group, config.fail_on_data_loss);
+        let client = settings::source(config, group);
         let consumer = BulkConsumer::new(&client, ClientEvents::default()).map_err(|e| {
             let text = match e {
                 KafkaError::ClientCreation(text) => text,
@@ -212,9 +212,14 @@ fn partition_count(topic: &MetadataTopic) -> u32 {
     u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX)
 }
 
+/// True if a broker says that it knows no such topic.
+pub(crate) fn is_unknown(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)
+}
+
 fn sorted_out(code: RDKafkaErrorCode) -> Missing {
     match code {
-        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Missing::Unknown,
+        code if is_unknown(code) => Missing::Unknown,
         RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::InvalidTopic => Missing::Refused(code),
         code => Missing::Away(KafkaError::MetadataFetch(code)),
     }

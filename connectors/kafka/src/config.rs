@@ -3,8 +3,9 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use tidegate_api::{ConfigDef, ConfigIssue, PassThrough};
+use tidegate_api::{ConfigDef, ConfigIssue, ConfigValue, PassThrough};
 
+use crate::fetch;
 use crate::offset::StartingOffsets;
 use crate::settings;
 
@@ -43,12 +44,42 @@ pub struct KafkaConfig {
     /// Time between such repetitions.
     #[config(name = "fetch.offset.retry.interval.ms", default = "10", importance = "low")]
     pub fetch_offset_retry_interval: Duration,
+    /// Who fetches the records: own (faster; knows TLS, and SASL with PLAIN or SCRAM), librdkafka (knows all settings), or
+    /// auto: own where the settings below `kafka.` allow it.
+    #[config(default = "auto", importance = "low")]
+    pub fetch_client: FetchClient,
+}
+
+/// Who fetches the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchClient {
+    /// Our own client where the settings allow it.
+    Auto,
+    /// Our own client.
+    Own,
+    /// librdkafka.
+    Librdkafka,
+}
+
+impl ConfigValue for FetchClient {
+    const KIND: &'static str = "auto, own or librdkafka";
+    fn parse_value(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "own" => Ok(Self::Own),
+            "librdkafka" => Ok(Self::Librdkafka),
+            _ => Err(format!("'{text}' is not {}", Self::KIND)),
+        }
+    }
 }
 
 impl KafkaConfig {
     /// What the derive can't see.
     pub(crate) fn issues(&self) -> Vec<ConfigIssue> {
         let mut issues = settings::issues(&self.kafka);
+        if let (FetchClient::Own, Err(reason)) = (self.fetch_client, fetch::supports(&settings::source(self, ""))) {
+            issues.push(ConfigIssue::new("fetch.client", format!("can't be own: {reason}")));
+        }
         if self.subscribe.is_empty() {
             issues.push(ConfigIssue::new("subscribe", "names no topic; expected topics separated by commas"));
         }

@@ -3,6 +3,8 @@
 mod client;
 mod cluster;
 mod config;
+mod feed;
+mod fetch;
 mod limit;
 mod offset;
 mod reader;
@@ -14,7 +16,7 @@ mod source;
 mod start;
 mod tracker;
 
-pub use config::KafkaConfig;
+pub use config::{FetchClient, KafkaConfig};
 pub use offset::{KafkaOffset, StartAt, StartingOffsets};
 pub use sink::config::{Delivery, KafkaSinkConfig, ValueFormat};
 pub use sink::{KafkaSink, TopicPart, TopicSink, TopicWriter};

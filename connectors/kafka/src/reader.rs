@@ -3,17 +3,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use tidegate_api::{Error, PartitionId, RecordBatch, Result};
-use tidegate_kafka_ffi::{Column, Limits, PartitionQueue, Polled, Rows};
+use tidegate_kafka_ffi::{Column, Limits, Polled, RecordView, Rows};
 use tokio::sync::Notify;
 
-use crate::client::ClientEvents;
 use crate::cluster::{Cluster, number};
+use crate::feed::{Feed, Taker};
+use crate::fetch::Fetcher;
 
 /// Records taken in one step, between two looks at the clock and the other tasks.
 const STEP: usize = 4096;
@@ -37,6 +35,8 @@ pub(crate) struct Seen {
     pub(crate) covered: i64,
     /// The log turned out to be shorter than it was, and goes on from here.
     pub(crate) moved_to: Option<i64>,
+    /// The end of the partition, if the feed tells it beside the records.
+    pub(crate) end: Option<i64>,
 }
 
 /// What a step of reading gave.
@@ -52,7 +52,7 @@ pub(crate) enum Step {
 }
 
 struct State {
-    queue: PartitionQueue<ClientEvents>,
+    feed: Feed,
     rows: Rows,
     /// Rows from here on are in `rows` or still to come. None: unknown, seek first.
     next: Option<i64>,
@@ -79,6 +79,7 @@ impl Reader {
     /// Starts to fetch the partition at `start`. Blocks for a moment.
     pub(crate) fn open(
         cluster: &Arc<Cluster>,
+        fetcher: Option<&Arc<Fetcher>>,
         place: &PartitionId,
         start: i64,
         columns: &[Column],
@@ -91,12 +92,9 @@ impl Reader {
             one.notify_one();
             any.notify_one();
         });
-        let queue = cluster
-            .consumer
-            .open(&place.name, number(place), start, wake)
-            .map_err(|e| Error::transient(format!("{} [{}] can't be assigned", place.name, place.number)).because(e))?;
+        let feed = Feed::open(cluster, fetcher, place, start, wake)?;
         let state = State {
-            queue,
+            feed,
             rows: Rows::new(columns, &place.name, number(place), batch),
             next: Some(start),
             covered: start,
@@ -127,7 +125,7 @@ impl Reader {
         self.checked(&mut state)?;
         // A read that is under way ends its range first.
         let moved_to = if state.reading { None } else { state.moved_to };
-        Ok(Some(Seen { covered: state.covered, moved_to }))
+        Ok(Some(Seen { covered: state.covered, moved_to, end: state.feed.end() }))
     }
 
     /// A number for a read that is about to begin; of two reads the one with the higher number goes on.
@@ -161,7 +159,7 @@ impl Reader {
             return Ok(());
         }
         state.next = None;
-        self.seek(start)?;
+        state.feed.seek(&self.cluster, &self.place, start)?;
         state.rows.clear();
         (state.next, state.covered) = (Some(start), start);
         (state.bumped, state.moved_to, state.trouble) = (None, None, None);
@@ -200,29 +198,6 @@ impl Reader {
         })
     }
 
-    fn seek(&self, start: i64) -> Result<()> {
-        let away = |text: String| {
-            let PartitionId { name, number } = &self.place;
-            Error::transient(format!("{name} [{number}] on kafka at {}: {text}", self.cluster.servers()))
-        };
-        let timeout = self.cluster.timeout();
-        let until = std::time::Instant::now() + timeout;
-        loop {
-            let mut to = TopicPartitionList::with_capacity(1);
-            let added = to.add_partition_offset(&self.place.name, number(&self.place), Offset::Offset(start));
-            added.map_err(|e| Error::internal(format!("offset {start}")).because(e))?;
-            let answer = self.cluster.consumer.client().seek_partitions(to, timeout);
-            let answer = answer.map_err(|e| away(format!("no seek to offset {start}: {e}")))?;
-            let Some(Err(error)) = answer.elements().first().map(|it| it.error()) else { return Ok(()) };
-            // The fetch has been asked for, but has not begun.
-            let early = error.rdkafka_error_code() == Some(RDKafkaErrorCode::State);
-            if !early || std::time::Instant::now() >= until {
-                return Err(away(format!("no seek to offset {start}: {error}")));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
     fn checked(&self, state: &mut State) -> Result<()> {
         let Some(trouble) = &state.trouble else { return Ok(()) };
         let PartitionId { name, number } = &self.place;
@@ -253,49 +228,67 @@ impl Reader {
 }
 
 impl State {
-    /// Takes up to `most` items out of the queue, without waiting.
+    /// Takes up to `most` items out of the feed, without waiting.
     fn fill(&mut self, most: usize, fail_on_data_loss: bool) -> usize {
-        let Self { queue, rows, covered, bumped, moved_to, trouble, .. } = self;
-        let taken = queue.consume(most, Duration::ZERO, |polled| match polled {
+        let Self { feed, rows, covered, bumped, moved_to, trouble, .. } = self;
+        let mut filling = Filling { rows, covered, bumped, moved_to, trouble, fail_on_data_loss };
+        let taken = feed.consume(most, &mut filling);
+        if taken < most && moved_to.is_none() {
+            // Markers and aborted records at the end show up in the position only.
+            *covered = feed.position(*bumped).unwrap_or(*covered).max(*covered);
+        }
+        taken
+    }
+}
+
+/// What a feed fills: the parts of a state without the feed.
+struct Filling<'a> {
+    rows: &'a mut Rows,
+    covered: &'a mut i64,
+    bumped: &'a mut Option<i64>,
+    moved_to: &'a mut Option<i64>,
+    trouble: &'a mut Option<Trouble>,
+    fail_on_data_loss: bool,
+}
+
+impl Taker for Filling<'_> {
+    #[inline]
+    fn take<'a, R: RecordView<'a>>(&mut self, polled: Polled<R>) {
+        match polled {
             Polled::Record(record) => {
                 let offset = record.offset();
-                if offset < *covered {
+                if offset < *self.covered {
                     // Only after a reset: the log is not the one that it was.
-                    moved_to.get_or_insert(offset);
+                    self.moved_to.get_or_insert(offset);
                     return;
                 }
-                *covered = offset + 1;
-                if let Err(error) = rows.push(&record) {
-                    *trouble = Some(Trouble::Broken(error.to_string()));
+                *self.covered = offset + 1;
+                if let Err(error) = self.rows.push(&record) {
+                    *self.trouble = Some(Trouble::Broken(error.to_string()));
                 }
             }
             Polled::EndOfPartition(end) => {
-                *bumped = Some(end).max(*bumped);
-                if end < *covered {
-                    moved_to.get_or_insert(end);
+                *self.bumped = Some(end).max(*self.bumped);
+                if end < *self.covered {
+                    self.moved_to.get_or_insert(end);
                 } else {
-                    *covered = end;
+                    *self.covered = end;
                 }
             }
             Polled::Failed { offset, code, text } => {
-                *bumped = Some(offset).max(*bumped);
+                *self.bumped = Some(offset).max(*self.bumped);
                 match sorted_out(code, text) {
-                    Trouble::Lost(text) if !fail_on_data_loss => {
+                    Trouble::Lost(text) if !self.fail_on_data_loss => {
+                        let covered = *self.covered;
                         tracing::warn!("records of a kafka partition are lost after offset {covered}: {text}");
-                        moved_to.get_or_insert(*covered);
+                        self.moved_to.get_or_insert(covered);
                     }
                     found => {
-                        trouble.get_or_insert(found);
+                        self.trouble.get_or_insert(found);
                     }
                 }
             }
-        });
-        if taken < most && moved_to.is_none() {
-            // Markers and aborted records at the end show up in the position only.
-            let position = queue.position().filter(|it| bumped.is_none_or(|at| *it != at + 1));
-            *covered = position.unwrap_or(*covered).max(*covered);
         }
-        taken
     }
 }
 
@@ -307,9 +300,11 @@ fn sorted_out(code: RDKafkaErrorCode, text: String) -> Trouble {
         | Code::UnknownTopic
         | Code::UnknownPartition
         | Code::UnknownTopicOrPartition => Trouble::Lost(text),
-        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            Trouble::Denied(text)
-        }
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::UnsupportedForMessageFormat
+        | Code::UnsupportedVersion => Trouble::Denied(text),
         _ => Trouble::Passing(text),
     }
 }

@@ -6,6 +6,8 @@ use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
 use tidegate_api::{ConfigIssue, PassThrough};
 
+use crate::config::KafkaConfig;
+
 mod writing;
 
 pub(crate) use writing::{Writing, writing_issues};
@@ -109,6 +111,11 @@ pub(crate) fn client_config(passed: &PassThrough, group: &str, fail_on_data_loss
         .set("enable.partition.eof", "true")
         .set("allow.auto.create.topics", "false");
     config
+}
+
+/// The client's settings of a source.
+pub(crate) fn source(config: &KafkaConfig, group: &str) -> ClientConfig {
+    client_config(&config.kafka, group, config.fail_on_data_loss)
 }
 
 /// The servers, as the user wrote them.

@@ -10,11 +10,14 @@ use tidegate_kafka_ffi::{Column, Limits};
 use tokio::sync::Notify;
 
 use crate::cluster::{Cluster, Mark, number};
+use crate::fetch::Fetcher;
 use crate::reader::Reader;
 
 /// The state of one source.
 pub(crate) struct Shared {
     pub(crate) cluster: Arc<Cluster>,
+    /// None where librdkafka fetches.
+    fetcher: Option<Arc<Fetcher>>,
     /// Told when a queue has got something or a mark has moved.
     pub(crate) news: Arc<Notify>,
     /// Planning has asked since the tracker last looked.
@@ -24,9 +27,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(cluster: Cluster) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, fetcher: Option<Arc<Fetcher>>) -> Self {
         Self {
-            cluster: Arc::new(cluster),
+            cluster,
+            fetcher,
             news: Arc::default(),
             asked: AtomicBool::new(false),
             marks: Mutex::default(),
@@ -97,8 +101,9 @@ impl Shared {
 
     /// True if a broker has told, beside a fetch, of offsets that nobody knows yet.
     pub(crate) fn is_behind(&self) -> bool {
-        // Without a level of isolation the watermark of the fetch is the end itself.
-        let fetched = |place| self.fetched_end(place).filter(|_| !self.cluster.reads_uncommitted);
+        // Without a level of isolation the watermark of the fetch is the end itself, and our own fetch tells the end.
+        let tells_less = self.fetcher.is_none() && !self.cluster.reads_uncommitted;
+        let fetched = |place| self.fetched_end(place).filter(|_| tells_less);
         lock(&self.marks).iter().any(|(place, mark)| fetched(place).is_some_and(|end| end > mark.high))
     }
 
@@ -117,7 +122,10 @@ impl Shared {
                 continue;
             }
             let Some(seen) = reader.look_ahead()? else { continue };
-            let fetched = self.cluster.reads_uncommitted.then(|| self.fetched_end(&reader.place)).flatten();
+            let fetched = match self.fetcher {
+                Some(_) => seen.end,
+                None => self.cluster.reads_uncommitted.then(|| self.fetched_end(&reader.place)).flatten(),
+            };
             if let Some(mark) = lock(&self.marks).get_mut(&reader.place) {
                 mark.high = mark.high.max(seen.covered).max(fetched.unwrap_or(0));
                 if let Some(to) = seen.moved_to {
@@ -149,7 +157,8 @@ impl Shared {
         let mut readers = lock(&self.readers);
         for (place, start) in starts {
             if !readers.contains_key(place) {
-                let reader = Reader::open(&self.cluster, place, *start, columns, batch, &self.news)?;
+                let reader =
+                    Reader::open(&self.cluster, self.fetcher.as_ref(), place, *start, columns, batch, &self.news)?;
                 readers.insert(place.clone(), Arc::new(reader));
             }
         }

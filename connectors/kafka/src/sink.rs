@@ -64,7 +64,8 @@ impl SinkConnector for KafkaSink {
     fn accepts(config: &KafkaSinkConfig, spec: &SinkSpec) -> Vec<ConfigIssue> {
         let mut issues = config.issues();
         if spec.changes == Changes::Retract {
-            let message = "rows that take others back can't be written to kafka, expected appended or changed rows";
+            let message = "rows that take others back (chained.aggregates) can't be written to kafka: use complete mode, one \
+                           aggregation, or foreach_batch";
             issues.push(ConfigIssue::new("output.mode", message));
         }
         issues.extend(Layout::new(config, &spec.schema).err().unwrap_or_default());

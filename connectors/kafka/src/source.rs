@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, Mark};
 use crate::config::KafkaConfig;
+use crate::fetch;
 use crate::limit::{self, Span};
 use crate::offset::{KafkaOffset, StartingOffsets};
 use crate::reading;
@@ -80,8 +81,10 @@ impl SourceConnector for Kafka {
         let group = format!("tidegate-{}-{}", ctx.query_id, ctx.name);
         let cancel = ctx.cancel.clone();
         let available = available(&config);
+        let cluster = Arc::new(Cluster::new(&config, &group, cancel.clone())?);
+        let fetcher = fetch::choose(&config, &group, &cluster, &ctx.io).await?;
         let source = KafkaSource {
-            shared: Arc::new(Shared::new(Cluster::new(&config, &group, cancel.clone())?)),
+            shared: Arc::new(Shared::new(cluster, fetcher)),
             tracker: None,
             starting: config.starting_offsets,
             most_offsets: config.max_offsets_per_trigger.map(Into::into),

@@ -12,7 +12,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tidegate_api::{AttemptId, Error, Result};
-use tidegate_kafka_ffi::{BulkConsumer, Polled, Record};
+use tidegate_kafka_ffi::{BulkConsumer, Polled, Record, RecordView};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::ClientEvents;

@@ -10,9 +10,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use tidegate_api::{ErrorKind, Payload, Source};
 
-use crate::broker_or_skip;
 use crate::setup::{batches, bind, offset, try_source};
 use crate::stand::{producer, topic};
+use crate::{both_clients, broker_or_skip};
+
+both_clients!(all_columns_are_sparks, only_the_columns_asked_for_come_in_their_order,);
 
 async fn records(broker: &str, name: &str) -> String {
     let topic = topic(broker, name, 1).await;
@@ -40,7 +42,6 @@ async fn read(broker: &str, topic: &str, columns: &[&str]) -> RecordBatch {
     read.remove(0)
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn all_columns_are_sparks() {
     let broker = broker_or_skip!();
     let topic = records(broker, "columns").await;
@@ -67,7 +68,6 @@ async fn all_columns_are_sparks() {
     assert_eq!(values.iter().collect::<Vec<_>>(), [Some(&b"1"[..]), None, Some(b"")]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn only_the_columns_asked_for_come_in_their_order() {
     let broker = broker_or_skip!();
     let topic = records(broker, "projected").await;

@@ -5,9 +5,16 @@ use std::time::Duration;
 use tidegate_api::{Error, ErrorKind, ReadLimit, Source};
 use tidegate_kafka::{KafkaOffset, KafkaSource};
 
-use crate::broker_or_skip;
 use crate::setup::{offset, plan_some, read, read_until, source};
 use crate::stand::{create, delete_before, delete_topic, produce, producer, topic};
+use crate::{both_clients, broker_or_skip};
+
+both_clients!(
+    deleted_records_are_a_loss,
+    a_start_beyond_the_end_is_a_loss,
+    a_deleted_topic_is_a_loss,
+    a_recreated_topic_is_read_on_if_losses_are_allowed,
+);
 
 /// Plans until that fails, at most 20 seconds.
 async fn plan_error(source: &mut KafkaSource, start: &KafkaOffset) -> Error {
@@ -26,7 +33,6 @@ fn assert_loss(error: &Error, part: &str) {
     assert!(text.contains(part) && text.contains("fail.on.data.loss"), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn deleted_records_are_a_loss() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "deleted", 1).await;
@@ -48,7 +54,6 @@ async fn deleted_records_are_a_loss() {
     assert_eq!(read(&lenient, &at(10), &at(40)).await.unwrap(), []);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_start_beyond_the_end_is_a_loss() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "beyond", 1).await;
@@ -67,7 +72,6 @@ async fn a_start_beyond_the_end_is_a_loss() {
     assert_eq!(rows.iter().map(|it| it.1).filter(|it| *it >= 5).collect::<Vec<_>>(), [5, 6, 7]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_topic_is_a_loss() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "vanishes", 1).await;
@@ -79,7 +83,6 @@ async fn a_deleted_topic_is_a_loss() {
     assert_loss(&plan_error(&mut strict, &start).await, &topic);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_recreated_topic_is_read_on_if_losses_are_allowed() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "again", 1).await;
@@ -113,4 +116,33 @@ async fn a_recreated_topic_is_read_on_if_losses_are_allowed() {
     assert!(values.iter().all(|it| *it >= 1000) && values.is_sorted(), "{values:?}");
     let new: Vec<_> = values.iter().filter(|it| **it >= 2000).collect();
     assert!(new.windows(2).all(|it| *it[1] == *it[0] + 1), "{values:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_deleted_ahead_of_our_own_client_are_a_loss() {
+    let broker = broker_or_skip!();
+    let topic = topic(broker, "ahead", 1).await;
+    let producer = producer(broker);
+    // A batch each, so that fetches can be small.
+    for value in 0..100 {
+        produce(&producer, &topic, 0, value..value + 1);
+    }
+    let at = |it: i64| offset(&format!(r#"{{"{topic}":{{"0":{it}}}}}"#));
+    let small = [
+        ("fetch.client", "own"),
+        ("kafka.queued.max.messages.kbytes", "1"),
+        ("kafka.message.max.bytes", "1000"),
+        ("kafka.max.partition.fetch.bytes", "500"),
+        ("kafka.fetch.max.bytes", "1000"),
+    ];
+    let strict = source(broker, &topic, &small).await;
+    let lenient = source(broker, &topic, &[&small[..], &[("fail.on.data.loss", "false")]].concat()).await;
+    assert_eq!(read(&strict, &at(0), &at(5)).await.unwrap().len(), 5);
+    assert_eq!(read(&lenient, &at(0), &at(5)).await.unwrap().len(), 5);
+    delete_before(broker, &topic, 0, 80).await;
+    assert_loss(&read(&strict, &at(5), &at(100)).await.unwrap_err(), "lost records after offset");
+    let rows = read(&lenient, &at(5), &at(100)).await.unwrap();
+    let offsets: Vec<_> = rows.iter().map(|it| it.1).collect();
+    assert!(offsets.is_sorted() && offsets.ends_with(&(80..100).collect::<Vec<_>>()), "{offsets:?}");
+    assert!(offsets.len() < 80, "{offsets:?}");
 }

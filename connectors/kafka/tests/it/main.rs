@@ -4,9 +4,13 @@
 
 mod columns;
 mod erased;
+mod leaders;
 mod loss;
+mod old_brokers;
+mod oracle;
 mod outage;
 mod reading;
+mod secured;
 mod setup;
 mod sink_setup;
 mod sink_suite;

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use tidegate_api::{ErrorKind, ReadLimit, Source};
 
-use crate::broker_or_skip;
 use crate::setup::{offset, read, read_until, source};
 use crate::stand::{produce, producer, stand, topic};
+use crate::{both_clients, broker_or_skip};
 
-#[tokio::test(flavor = "multi_thread")]
+both_clients!(a_broker_that_comes_back_is_read_on, records_that_do_not_come_are_waited_for_in_vain_for_a_while,);
+
 async fn a_broker_that_comes_back_is_read_on() {
     broker_or_skip!();
     let dir = tempfile::tempdir().unwrap();
@@ -38,7 +39,6 @@ async fn a_broker_that_comes_back_is_read_on() {
     stand("down", "0", dir);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn records_that_do_not_come_are_waited_for_in_vain_for_a_while() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "vain", 1).await;

@@ -7,11 +7,20 @@ use rdkafka::producer::Producer;
 use tidegate_api::{ReadLimit, Source};
 use tidegate_kafka::KafkaOffset;
 
-use crate::broker_or_skip;
 use crate::setup::{batches, bind, offset, plan_some, read, read_some, read_until, source};
 use crate::stand::{grow, produce, producer, send, topic};
+use crate::{both_clients, broker_or_skip};
 
-#[tokio::test(flavor = "multi_thread")]
+both_clients!(
+    four_partitions_are_read_once_across_epochs_with_a_limit,
+    a_range_gives_the_same_rows_again,
+    the_next_epoch_may_be_planned_while_one_is_read,
+    new_records_are_known_at_once,
+    new_partitions_are_read_from_their_start,
+    a_frozen_end_is_not_passed,
+    few_rows_wait_for_more_or_for_the_delay,
+);
+
 async fn four_partitions_are_read_once_across_epochs_with_a_limit() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "once", 4).await;
@@ -39,7 +48,6 @@ async fn four_partitions_are_read_once_across_epochs_with_a_limit() {
     assert_eq!(source.plan(&start, &ReadLimit::NONE).await.unwrap().end, start);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_range_gives_the_same_rows_again() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "replay", 2).await;
@@ -71,7 +79,6 @@ async fn a_range_gives_the_same_rows_again() {
     assert_eq!(cut, first[..29_900]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn the_next_epoch_may_be_planned_while_one_is_read() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "beside", 1).await;
@@ -94,7 +101,6 @@ async fn the_next_epoch_may_be_planned_while_one_is_read() {
     assert_eq!(offsets, (0..40_000).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn new_records_are_known_at_once() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "wake", 1).await;
@@ -118,7 +124,6 @@ async fn new_records_are_known_at_once() {
     assert!(waits[10] < Duration::from_millis(100), "{waits:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn new_partitions_are_read_from_their_start() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "grows", 1).await;
@@ -136,7 +141,6 @@ async fn new_partitions_are_read_from_their_start() {
     assert_eq!(start, offset(&format!(r#"{{"{topic}":{{"0":10,"1":0,"2":25}}}}"#)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_end_is_not_passed() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "frozen", 2).await;
@@ -154,7 +158,6 @@ async fn a_frozen_end_is_not_passed() {
     assert_eq!(source.plan(&frozen, &ReadLimit::NONE).await.unwrap().end, frozen);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn few_rows_wait_for_more_or_for_the_delay() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "few", 1).await;
@@ -189,7 +192,13 @@ async fn speed_is_printed() {
         }
     }
     producer.flush(Duration::from_secs(60)).unwrap();
-    let mut source = source(broker, &topic, &[]).await;
+    for client in ["own", "librdkafka"] {
+        print_speed(broker, &topic, client).await;
+    }
+}
+
+async fn print_speed(broker: &str, topic: &str, client: &str) {
+    let mut source = source(broker, topic, &[("fetch.client", client)]).await;
     bind(&mut source, &["value"]).unwrap();
     let name = |each| offset(&format!(r#"{{"{topic}":{{"0":{each},"1":{each},"2":{each},"3":{each}}}}}"#));
     for round in ["first", "again, by seeking"] {
@@ -197,7 +206,9 @@ async fn speed_is_printed() {
         let read = batches(&source, &name(0), &name(250_000)).await.unwrap();
         let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds() - used);
         assert_eq!(read.iter().map(arrow_array::RecordBatch::num_rows).sum::<usize>(), 1_000_000);
-        println!("1,000,000 records of 100 B, {round}: {wall:.2} s, {cpu:.2} CPU-s (this process, all tests)");
+        println!(
+            "{client}: 1,000,000 records of 100 B, {round}: {wall:.2} s, {cpu:.2} CPU-s (this process, all tests)"
+        );
     }
     let end = name(250_000);
     source.plan(&end, &ReadLimit::NONE).await.unwrap();

@@ -38,6 +38,35 @@ impl MetadataLog for Log {
     }
 }
 
+tokio::task_local! {
+    /// Who fetches, in tests that `both_clients` runs.
+    pub(crate) static CLIENT: &'static str;
+}
+
+/// Tests that run once with each client that can fetch.
+#[macro_export]
+macro_rules! both_clients {
+    ($($name:ident),* $(,)?) => {
+        mod own {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                $crate::setup::CLIENT.scope("own", super::$name()).await;
+            })*
+        }
+        mod librdkafka {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                $crate::setup::CLIENT.scope("librdkafka", super::$name()).await;
+            })*
+        }
+    };
+}
+
+/// Who fetches here, if it matters.
+pub(crate) fn client() -> Option<&'static str> {
+    CLIENT.try_get().ok()
+}
+
 /// Builds a source of `topic` with more settings.
 pub(crate) async fn try_source(
     broker: &str,
@@ -48,6 +77,9 @@ pub(crate) async fn try_source(
     let mut settings = Settings::from_iter([("kafka.bootstrap.servers", broker), ("subscribe", topic)]);
     for (key, value) in more {
         settings.push(*key, *value);
+    }
+    if let Some(client) = client() {
+        settings.push("fetch.client", client);
     }
     let config = KafkaConfig::parse(&settings).unwrap_or_else(|issues| panic!("{issues:?}"));
     let issues = Kafka::validate(&config);

@@ -34,10 +34,15 @@ fn start() -> Option<String> {
 
 /// Calls the stand's script. What it starts ends by itself when this process has ended. None: not possible here.
 pub(crate) fn stand(command: &str, port: &str, dir: &Path) -> Option<String> {
+    stand_with(command, port, dir, "")
+}
+
+/// As `stand`, with more lines for the broker's settings.
+pub(crate) fn stand_with(command: &str, port: &str, dir: &Path, extra: &str) -> Option<String> {
     let script = Path::new("../../tests/stand/kafka.sh");
     let parent = std::process::id().to_string();
     let mut call = Command::new(script);
-    call.args([command, port]).arg(dir).env("KAFKA_PARENT", parent).stderr(Stdio::inherit());
+    call.args([command, port]).arg(dir).env("KAFKA_PARENT", parent).env("KAFKA_EXTRA", extra).stderr(Stdio::inherit());
     let done = call.output().unwrap();
     if done.status.code() == Some(3) {
         return None;
@@ -74,7 +79,7 @@ fn options() -> AdminOptions {
 
 /// A topic of its own for each test.
 pub(crate) async fn topic(broker: &str, name: &str, partitions: i32) -> String {
-    let name = format!("{name}-{}", std::process::id());
+    let name = format!("{name}-{}{}", crate::setup::client().unwrap_or_default(), std::process::id());
     create(broker, &name, partitions).await.unwrap();
     name
 }

@@ -5,9 +5,15 @@ use std::time::{Duration, Instant};
 use rdkafka::producer::Producer;
 use tidegate_api::{ReadLimit, Source};
 
-use crate::broker_or_skip;
 use crate::setup::{Row, offset, plan_some, read, read_until, source};
 use crate::stand::{produce, send, topic, transactional};
+use crate::{both_clients, broker_or_skip};
+
+both_clients!(
+    aborted_records_are_not_seen_and_ranges_end_all_the_same,
+    an_open_transaction_is_not_waited_for,
+    small_transactions_do_not_wait_for_the_fetch_to_time_out,
+);
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -15,7 +21,6 @@ fn values(rows: &[Row]) -> Vec<u64> {
     rows.iter().map(|(_, _, value)| value.parse().unwrap()).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn aborted_records_are_not_seen_and_ranges_end_all_the_same() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "aborted", 1).await;
@@ -51,7 +56,6 @@ async fn aborted_records_are_not_seen_and_ranges_end_all_the_same() {
     assert_eq!(read(&every, &at(0), &at(2004)).await.unwrap().len(), 2000);
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_is_not_waited_for() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "open", 2).await;
@@ -74,7 +78,6 @@ async fn an_open_transaction_is_not_waited_for() {
     assert_eq!(values(&rows), (10..20).collect::<Vec<_>>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn small_transactions_do_not_wait_for_the_fetch_to_time_out() {
     let broker = broker_or_skip!();
     let topic = topic(broker, "small", 1).await;
