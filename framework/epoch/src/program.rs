@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_api::{BatchStream, Epoch, PartitionId, Result};
 
 use crate::sink_task::Outputs;
-use crate::state::SpilledRows;
+use crate::state::LaterRows;
 use crate::watermark::{Watermark, Watermarks};
 
 /// A watermark of the query: one event-time column and how late it may be.
@@ -202,18 +202,18 @@ pub struct OperatorSnapshot {
     pub operator: Arc<str>,
     /// As in [`OperatorDelta`].
     pub layout: Arc<str>,
-    /// All rows that are in memory; with those on disk each key once.
+    /// Rows that are there as they are; with those of `later` each key once.
     pub rows: Vec<RecordBatch>,
-    /// Rows on disk.
-    pub spilled: Vec<SpilledRows>,
+    /// Rows that have to be copied out of others, or read from disk.
+    pub later: Vec<LaterRows>,
     /// The shape of its rows. Nothing: the snapshot is of before shapes were noted.
     pub shape: Option<StateShape>,
 }
 
 impl OperatorSnapshot {
-    /// All rows; those on disk are read as they are asked for.
+    /// All rows; those for later are copied and read as they are asked for.
     pub fn batches(&self) -> impl Iterator<Item = Result<RecordBatch>> {
-        self.rows.iter().cloned().map(Ok).chain(self.spilled.iter().map(SpilledRows::read))
+        self.rows.iter().cloned().map(Ok).chain(self.later.iter().map(LaterRows::read))
     }
 }
 
@@ -236,6 +236,11 @@ pub trait Program: Send + 'static {
     /// As the sources.
     async fn statics(&mut self) -> Result<Vec<StaticVersion>> {
         Ok(Vec::new())
+    }
+
+    /// False if a version of a static source may give other rows when it is read again: then what an epoch came to is staged.
+    fn statics_are_replayable(&self) -> bool {
+        true
     }
 
     /// Computes an epoch. Rows for sinks go to `outputs` (sinks by index, in the order in which the query got them);

@@ -34,7 +34,8 @@ impl Query {
         let mut sinks = Sinks::new(sinks, errors, checkpoint.store.clone())?;
         sinks.owner = Some(checkpoint.ownership());
         sinks.generation = checkpoint.generation();
-        sinks.choose_ways(sources.are_replayable(), settings.stage_outputs);
+        let replayable = sources.are_replayable() && program.statics_are_replayable();
+        sinks.choose_ways(replayable, settings.stage_outputs);
         Ok(Self {
             sources,
             sinks,

@@ -22,15 +22,17 @@ use body::Body;
 mod body;
 mod compact;
 mod gather;
+mod keys;
 
 pub(super) use body::Held;
 pub(super) use compact::compacted;
 pub(super) use gather::{Pick, Sources, gather, gather_columns, gather_keys};
+pub(super) use keys::RowKeys;
 
-/// Most rows of a chunk, so that merging has an end and offsets never overflow.
-pub(super) const MAX_ROWS: usize = 1 << 20;
+/// Most rows of a chunk: merging has an end, and to write one anew holds an epoch up for a few milliseconds.
+pub(super) const MAX_ROWS: usize = 1 << 16;
 /// A chunk above this is merged no more.
-pub(super) const MAX_BYTES: usize = 128 << 20;
+pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// Where a row lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,10 +82,10 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// `rows` in canonical order with their `keys`.
-    pub(super) fn new(rows: RecordBatch, keys: BinaryArray, layout: &StateLayout) -> Self {
+    pub(super) fn new(rows: RecordBatch, keys: RowKeys, layout: &StateLayout) -> Self {
         let panes = layout.panes(&rows);
         let ids = layout.row_ids(&rows);
-        let bytes = rows.get_array_memory_size() + keys.get_array_memory_size();
+        let bytes = rows.get_array_memory_size() + keys.bytes_of_their_own();
         let pieces = layout.pieces();
         let range = panes.as_ref().and_then(|it| range_of(it, pieces));
         let (by_pane, thinned) = (OnceLock::new(), 0);
@@ -130,11 +132,14 @@ impl Chunk {
         });
         let mut chunks = Vec::new();
         for group in order.chunk_by(|a, b| pieces.of(a.0) == pieces.of(b.0)) {
-            for part in group.chunks(MAX_ROWS) {
+            // Parts of one size: a small rest would be a chunk of its own for long.
+            let parts = group.len().div_ceil(MAX_ROWS).max(1);
+            for part in group.chunks(group.len().div_ceil(parts).max(1)) {
                 let at = UInt32Array::from_iter_values(part.iter().map(|it| it.2));
                 let rows = take_record_batch(rows, &at).map_err(copying)?;
                 let keys = take(&keys, &at, None).map_err(copying)?;
-                let chunk = Self::new(compacted(&rows)?, keys.as_binary::<i32>().clone(), layout);
+                let keys = RowKeys::Bytes(keys.as_binary::<i32>().clone());
+                let chunk = Self::new(compacted(&rows)?, keys, layout);
                 chunks.push((chunk, part.iter().map(|it| it.1).collect()));
             }
         }
@@ -158,17 +163,31 @@ impl Chunk {
         self.size
     }
 
-    /// The key bytes of a row; nothing if they are on disk, no bytes if there is no such row.
+    /// The key bytes of a row of the overlay, whose keys are kept as they are.
     pub(super) fn key(&self, row: usize) -> Option<&[u8]> {
-        match &self.body {
-            Body::Memory(held) => Some(held.key(row)),
-            Body::Disk(..) => None,
+        self.held().and_then(|it| it.keys.bytes()).filter(|it| row < it.len()).map(|it| it.value(row))
+    }
+
+    /// True if this is the key of a row that is in memory.
+    pub(super) fn has_key(&self, row: usize, key: &[u8]) -> bool {
+        self.held().is_some_and(|it| it.keys.is(row, key))
+    }
+
+    /// Keeps no keys beside the rows where a column of theirs tells them.
+    pub(super) fn without_keys(mut self, layout: &StateLayout) -> Self {
+        if let Body::Memory(held) = &mut self.body
+            && let Some(keys) = RowKeys::of_text(layout, &held.rows)
+        {
+            let freed = held.keys.bytes_of_their_own();
+            held.keys = keys;
+            (self.bytes, self.size) = (self.bytes - freed, self.size - freed);
         }
+        self
     }
 
     pub(super) fn hash(&self, row: usize) -> u64 {
         match &self.body {
-            Body::Memory(held) => key_hash(held.key(row)),
+            Body::Memory(held) => held.keys.hash(row),
             Body::Disk(_, head) => head.hash(row),
         }
     }
@@ -176,10 +195,10 @@ impl Chunk {
     /// Tells whether a row is of the run that begins at `first`, for rows from there on.
     fn of_run(&self, first: usize) -> impl Fn(usize) -> bool {
         let (held, end) = match &self.body {
-            Body::Memory(held) => (Some((held, held.key(first))), self.rows),
+            Body::Memory(held) => (Some(held), self.rows),
             Body::Disk(_, head) => (None, head.end_of_run(first).min(self.rows)),
         };
-        move |row| row < end && held.is_none_or(|(held, key)| held.key(row) == key)
+        move |row| row < end && held.is_none_or(|held| held.keys.same(row, first))
     }
 
     /// What tells a row from the others of its key, if a key may have several.
@@ -291,7 +310,7 @@ impl Chunk {
     /// The runs: where the rows of each key begin, with the key's hash.
     pub(super) fn runs(&self) -> impl Iterator<Item = (usize, u64)> {
         let begins = |row: &usize| match &self.body {
-            Body::Memory(held) => *row == 0 || held.key(*row) != held.key(*row - 1),
+            Body::Memory(held) => *row == 0 || !held.keys.same(*row, *row - 1),
             Body::Disk(_, head) => head.begins(*row),
         };
         (0..self.len()).filter(begins).map(|row| (row, self.hash(row)))

@@ -152,7 +152,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Vec<OperatorSnapshot>> {
     let operators = file.parts.iter().map(|part| {
         let (operator, layout) = (part.operator.clone(), part.layout.clone());
         let (columns, rows) = file.rows(&part.rows)?;
-        Ok(OperatorSnapshot { operator, layout, rows, spilled: Vec::new(), shape: part.shape(columns) })
+        Ok(OperatorSnapshot { operator, layout, rows, later: Vec::new(), shape: part.shape(columns) })
     });
     operators.collect()
 }

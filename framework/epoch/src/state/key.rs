@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{ByteArrayType, ByteViewType, Float16Type, Float32Type, Float64Type};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray,
-    OffsetSizeTrait, PrimitiveArray, downcast_primitive_array,
+    OffsetSizeTrait, PrimitiveArray, StringArray, downcast_primitive_array,
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, IntervalUnit, TimeUnit};
@@ -21,6 +21,9 @@ mod tests;
 
 /// The version of the encoding. It names what `golden.txt` pins; another version would be another set of vectors.
 pub const KEY_VERSION: u8 = 1;
+
+/// Tag and length.
+const TEXT_HEAD: usize = 5;
 
 const NULL: u8 = 0;
 const TEXT: u8 = 13;
@@ -57,6 +60,43 @@ pub fn encode_keys(columns: &[ArrayRef], rows: usize) -> Result<BinaryArray> {
 /// The 64-bit hash of key bytes (XXH3). Its top 8 bits are the key's virtual node.
 pub fn key_hash(key: &[u8]) -> u64 {
     xxh3_64(key)
+}
+
+/// The key that is one text.
+pub(super) fn key_of_text(text: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(text.len() + TEXT_HEAD);
+    sized(TEXT, text, &mut key);
+    key
+}
+
+/// What `then` says of the key that is one text; short ones need no memory.
+pub(super) fn with_key_of_text<T>(text: &[u8], then: impl FnOnce(&[u8]) -> T) -> T {
+    let mut short = [0; 64];
+    let Some((key, _)) = short.split_at_mut_checked(TEXT_HEAD + text.len()) else { return then(&key_of_text(text)) };
+    let (head, bytes) = key.split_at_mut(TEXT_HEAD);
+    head.copy_from_slice(&text_head(text));
+    bytes.copy_from_slice(text);
+    then(key)
+}
+
+/// True if a key is that of one text.
+pub(super) fn is_key_of_text(key: &[u8], text: &[u8]) -> bool {
+    key.split_at_checked(TEXT_HEAD).is_some_and(|(head, rest)| rest == text && head == text_head(text))
+}
+
+/// The keys that are one text each.
+pub(super) fn encode_texts(texts: &StringArray) -> BinaryArray {
+    let mut keys = BinaryBuilder::with_capacity(texts.len(), texts.value_data().len() + texts.len() * TEXT_HEAD);
+    for row in 0..texts.len() {
+        with_key_of_text(texts.value(row).as_bytes(), |key| keys.append_value(key));
+    }
+    keys.finish()
+}
+
+/// What stands before the bytes of a text.
+fn text_head(text: &[u8]) -> [u8; TEXT_HEAD] {
+    let [a, b, c, d] = length(text.len());
+    [TEXT, a, b, c, d]
 }
 
 /// Which of the 256 hash ranges a key is in; never changes.

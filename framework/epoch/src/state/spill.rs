@@ -19,8 +19,7 @@ use tidegate_api::Result;
 use super::store::KeyedState;
 use crate::store::{blocking, failed};
 
-pub(super) use file::SpillFile;
-pub use file::SpilledRows;
+pub(super) use file::{SpillFile, SpilledRows};
 
 /// Where it is in a checkpoint's folder on local disk, if nothing else is said.
 pub const SPILL_FOLDER: &str = "state/spill";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use tidegate_api::{Error, Result};
 
-use super::chunk::{Chunk, Place};
+use super::chunk::{Chunk, MAX_ROWS, Place};
 use super::layout::StateLayout;
 use super::level::{Identity, Lent, Level};
 use super::overlay::Overlay;
@@ -105,6 +105,7 @@ impl KeyedState {
     /// for by the rows that came before.
     pub fn seal(&mut self) {
         let overlay = std::mem::replace(&mut self.overlay, Overlay::new(&self.layout));
+        let mut budget = MAX_ROWS + overlay.level.live();
         let mut touched = BTreeSet::new();
         if let Some(through_us) = overlay.through_us.filter(|_| overlay.evicts) {
             touched.extend(self.sealed.pieces_through(through_us));
@@ -130,7 +131,7 @@ impl KeyedState {
                 continue;
             }
             let rows: Vec<_> = chunk.live_rows().map(|row| (row, chunk.hash(row))).collect();
-            let new = self.sealed.add(chunk);
+            let new = self.sealed.add(chunk.without_keys(&self.layout));
             for (row, hash) in rows {
                 let below = places.and_then(|it| it.get(row).copied()).unwrap_or(Place::NONE);
                 touched.extend(self.piece(below));
@@ -139,7 +140,7 @@ impl KeyedState {
             }
         }
         for piece in touched {
-            if let Err(error) = self.sealed.tidy(&self.layout, piece) {
+            if let Err(error) = self.sealed.tidy(&self.layout, piece, &mut budget) {
                 tracing::warn!(operator = &*self.layout.operator, %error, "state chunks stay unmerged");
             }
         }
@@ -191,15 +192,16 @@ impl KeyedState {
         let mut level = Level::new(&self.layout);
         for rows in snapshot.batches() {
             for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(&rows?)?, None)? {
-                let (piece, id) = (chunk.piece(), level.add(chunk));
+                let keys = chunk.held().and_then(|it| it.keys.bytes().cloned());
+                let (piece, id) = (chunk.piece(), level.add(chunk.without_keys(&self.layout)));
                 if level.has_several() {
                     level.add_runs(piece, id);
                     continue;
                 }
+                let keys = keys.ok_or_else(|| Error::internal("rows of a snapshot have no keys"))?;
                 for (row, hash) in hashes.iter().enumerate() {
                     let Some(chunk) = level.chunk(id) else { continue };
-                    let key = chunk.key(row).unwrap_or_default();
-                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key, id: None };
+                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key: keys.value(row), id: None };
                     if level.find(wanted, &Lent::NONE).is_some() {
                         return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
                     }

@@ -3,30 +3,28 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, BinaryArray, RecordBatch, UInt32Array};
+use arrow_array::{Array, RecordBatch, UInt32Array};
+use arrow_buffer::BooleanBuffer;
 use arrow_select::take::{take, take_record_batch};
 use tidegate_api::Result;
 
-use super::{Chunk, compacted, copying};
+use super::{Chunk, RowKeys, compacted, copying};
+use crate::state::later::LaterRows;
 use crate::state::spill::{SpillFile, SpillFolder, SpilledRows};
 
 /// Rows in memory with their key bytes.
 #[derive(Clone)]
 pub(in crate::state) struct Held {
     pub(in crate::state) rows: RecordBatch,
-    pub(in crate::state) keys: BinaryArray,
+    pub(in crate::state) keys: RowKeys,
 }
 
 impl Held {
-    /// The key bytes of a row; no bytes if there is no such row.
-    pub(in crate::state) fn key(&self, row: usize) -> &[u8] {
-        if row < self.keys.len() { self.keys.value(row) } else { &[] }
-    }
-
     /// Copies of some rows.
     pub(in crate::state) fn take(&self, rows: &[u32]) -> Result<Self> {
         let at = UInt32Array::from_iter_values(rows.iter().copied());
-        let keys = take(&self.keys, &at, None).map_err(copying)?.as_binary::<i32>().clone();
+        let keys = take(self.keys.to_bytes().as_ref(), &at, None).map_err(copying)?;
+        let keys = RowKeys::Bytes(keys.as_binary::<i32>().clone());
         let rows = compacted(&take_record_batch(&self.rows, &at).map_err(copying)?)?;
         Ok(Self { rows, keys })
     }
@@ -136,8 +134,23 @@ impl Chunk {
         }
     }
 
-    /// Its live rows where they are, if that is on disk.
-    pub(in crate::state) fn spilled(&self) -> Option<SpilledRows> {
-        self.file().map(|it| SpilledRows::new(it.clone(), self.live_rows().filter_map(|row| u32::try_from(row).ok())))
+    /// Its rows, if they are in memory and none is dead.
+    pub(in crate::state) fn whole(&self) -> Option<&RecordBatch> {
+        self.held().filter(|_| self.dead_rows == 0).map(|it| &it.rows)
+    }
+
+    /// Its live rows, wherever they are, to be had later.
+    pub(in crate::state) fn later(&self) -> LaterRows {
+        match &self.body {
+            Body::Memory(held) => {
+                let live: Vec<u64> = self.dead.iter().map(|word| !word).collect();
+                let live = BooleanBuffer::new(live.into(), 0, held.rows.num_rows());
+                LaterRows::in_memory(held.rows.clone(), live)
+            }
+            Body::Disk(file, _) => {
+                let rows = self.live_rows().filter_map(|row| u32::try_from(row).ok());
+                LaterRows::on_disk(SpilledRows::new(file.clone(), rows))
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Rows picked out of several chunks: their order, and copies of them.
 
+use std::borrow::Cow;
+
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
@@ -68,8 +70,8 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn key(&self, pick: &Pick) -> &[u8] {
-        self.held(pick.source).map_or(&[], |it| it.key(self.at(pick.source, pick.row)))
+    fn key(&self, pick: &Pick) -> Cow<'_, [u8]> {
+        self.held(pick.source).map_or(Cow::default(), |it| it.keys.get(self.at(pick.source, pick.row)))
     }
 
     fn id(&self, pick: &Pick) -> Option<i64> {
@@ -107,14 +109,15 @@ impl Pick {
     pub(in crate::state) fn sort(picks: &mut [Self], sources: &Sources<'_>, pieces: Pieces) {
         let (key, id) = (|it: &Self| sources.key(it), |it: &Self| sources.id(it));
         picks.sort_by(|a, b| {
-            canonical(pieces, (a.pane, a.hash), (b.pane, b.hash), || key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b)))
+            canonical(pieces, (a.pane, a.hash), (b.pane, b.hash), || key(a).cmp(&key(b)))
+                .then_with(|| id(a).cmp(&id(b)))
         });
     }
 
     /// Puts picks in the order of virtual nodes: by hash, whatever the pane.
     pub(in crate::state) fn sort_by_node(picks: &mut [Self], sources: &Sources<'_>) {
         let (key, id) = (|it: &Self| sources.key(it), |it: &Self| sources.id(it));
-        picks.sort_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(key(b))).then_with(|| id(a).cmp(&id(b))));
+        picks.sort_by(|a, b| a.hash.cmp(&b.hash).then_with(|| key(a).cmp(&key(b))).then_with(|| id(a).cmp(&id(b))));
     }
 }
 
@@ -162,7 +165,8 @@ pub(in crate::state) fn gather_columns(
 /// Copies the keys of the picked rows.
 pub(in crate::state) fn gather_keys(sources: &Sources<'_>, picks: &[Pick]) -> Result<BinaryArray> {
     let all = sources.all()?;
-    let arrays: Vec<&dyn Array> = all.iter().map(|it| &it.keys as &dyn Array).collect();
+    let keys: Vec<_> = all.iter().map(|it| it.keys.to_bytes()).collect();
+    let arrays: Vec<&dyn Array> = keys.iter().map(|it| it.as_ref() as &dyn Array).collect();
     let places: Vec<_> = picks.iter().map(|it| (it.source, sources.at(it.source, it.row))).collect();
     Ok(interleave(&arrays, &places).map_err(copying)?.as_binary::<i32>().clone())
 }

@@ -41,7 +41,7 @@ fn snapshot() -> Vec<OperatorSnapshot> {
         operator: operator.into(),
         layout: "v1".into(),
         rows,
-        spilled: Vec::new(),
+        later: Vec::new(),
         shape: Some(shape(vec![0], None)),
     };
     vec![of("a", vec![rows(0, 9), rows(9, 20)]), of("b", Vec::new())]

@@ -173,3 +173,21 @@ fn a_key_of_no_columns_is_empty_and_a_map_is_refused() {
     let error = encode_keys(&[map], 0).unwrap_err();
     assert!(error.to_string().contains("can't be a key"), "{error}");
 }
+
+#[test]
+fn the_key_of_one_text_is_told_without_a_column_of_keys() {
+    let texts = ["", "a", "ä", "sixteen letters.", &"long ".repeat(100)];
+    let array = StringArray::from_iter_values(texts);
+    let keys = encode_keys(&[Arc::new(array.clone()) as ArrayRef], texts.len()).unwrap();
+    assert_eq!(encode_texts(&array), keys);
+    for (row, text) in texts.iter().enumerate() {
+        let (text, key) = (text.as_bytes(), keys.value(row));
+        assert_eq!(key_of_text(text), key);
+        assert!(with_key_of_text(text, |it| it == key));
+        assert!(is_key_of_text(key, text));
+        for other in texts.iter().filter(|it| it.as_bytes() != text) {
+            assert!(!is_key_of_text(key, other.as_bytes()));
+        }
+        assert!(!is_key_of_text(&key[..key.len() / 2], text));
+    }
+}

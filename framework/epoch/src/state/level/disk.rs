@@ -49,7 +49,7 @@ impl Level {
             let chunk = of_chunk.first().and_then(|it| self.chunk(it.chunk));
             let chunk = chunk.ok_or_else(|| Error::internal("a chunk of state is gone"))?;
             let rows: Vec<u32> = of_chunk.iter().map(|it| it.row).collect();
-            keys.push(chunk.read(&rows)?.keys);
+            keys.push(chunk.read(&rows)?.keys.to_bytes().into_owned());
         }
         let arrays: Vec<&dyn Array> = keys.iter().map(|it| it as &dyn Array).collect();
         if arrays.is_empty() {
@@ -66,7 +66,7 @@ impl Level {
             debug_assert!(lent.key(place).is_some(), "a key on disk was not read before it is asked for");
             return lent.key(place) == Some(key);
         }
-        chunk.key(place.row()) == Some(key)
+        chunk.has_key(place.row(), key)
     }
 
     /// The chunks whose rows are in memory: number, age and bytes.

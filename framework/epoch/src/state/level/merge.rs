@@ -2,8 +2,8 @@
 
 use tidegate_api::Result;
 
-use super::{Chunk, Level, Place, index_of};
-use crate::state::chunk::{MAX_BYTES, MAX_ROWS, Pick, Sources, gather, gather_keys};
+use super::{Chunk, Level, Pane, Place, index_of};
+use crate::state::chunk::{MAX_BYTES, MAX_ROWS, Pick, RowKeys, Sources, gather, gather_keys};
 use crate::state::layout::StateLayout;
 
 /// As many chunks of about one size are merged into one.
@@ -11,14 +11,21 @@ const FAN: usize = 8;
 
 impl Level {
     /// Drops dead chunks of a piece, rewrites those that are mostly dead, merges small ones and gives back what the
-    /// index no longer needs. An error leaves the piece as good as it was.
-    pub(in crate::state) fn tidy(&mut self, layout: &StateLayout, piece: Option<i64>) -> Result<()> {
+    /// index no longer needs. An error leaves the piece as good as it was. About `budget` rows are rewritten, what is left
+    /// over waits for the next seal: as many as the epoch put are enough, since each of them leaves at most one dead.
+    pub(in crate::state) fn tidy(
+        &mut self,
+        layout: &StateLayout,
+        piece: Option<i64>,
+        budget: &mut usize,
+    ) -> Result<()> {
         self.drop_dead(piece);
-        let stale = |id: &u32| self.chunk(*id).is_some_and(|it| it.live() * 2 < it.len());
-        let stale: Vec<u32> =
-            self.panes.get(&piece).map(|pane| pane.chunks.iter().copied().filter(stale).collect()).unwrap_or_default();
-        for id in stale {
-            self.merge(layout, piece, &[id])?;
+        for ids in self.stale(piece) {
+            if *budget == 0 {
+                break;
+            }
+            *budget = budget.saturating_sub(ids.iter().map(|id| self.size(*id).0).sum());
+            self.merge(layout, piece, &ids)?;
         }
         while let Some(ids) = self.mergeable(piece) {
             self.merge(layout, piece, &ids)?;
@@ -28,6 +35,28 @@ impl Level {
             index.shrink_to(index.len() * 2, |it| it.hash);
         }
         Ok(())
+    }
+
+    /// The chunks of a piece that are mostly dead: together those that follow each other and make one.
+    fn stale(&self, piece: Option<i64>) -> Vec<Vec<u32>> {
+        let (mut groups, mut rows, mut follows) = (Vec::<Vec<u32>>::new(), 0, false);
+        for id in self.panes.get(&piece).map_or(&[][..], Pane::chunks) {
+            let live = self.size(*id).0;
+            let stale = self.chunk(*id).is_some_and(|it| live * 2 < it.len());
+            match groups.last_mut() {
+                Some(group) if stale && follows && rows + live <= MAX_ROWS => {
+                    group.push(*id);
+                    rows += live;
+                }
+                _ if stale => {
+                    groups.push(vec![*id]);
+                    rows = live;
+                }
+                _ => {}
+            }
+            follows = stale;
+        }
+        groups
     }
 
     /// The newest chunks of a piece that are due for one merge.
@@ -56,7 +85,11 @@ impl Level {
         let sources = Sources::new(chunks, picks.iter().map(|it| (it.source, it.row)))?;
         Pick::sort(&mut picks, &sources, self.pieces);
         let rows = gather(&layout.schema, &sources, &picks)?;
-        let mut merged = Chunk::new(rows, gather_keys(&sources, &picks)?, layout);
+        let keys = match RowKeys::of_text(layout, &rows) {
+            Some(keys) => keys,
+            None => RowKeys::Bytes(gather_keys(&sources, &picks)?),
+        };
+        let mut merged = Chunk::new(rows, keys, layout);
         merged.age = age;
         let live = self.live;
         let id = self.slot(merged);

@@ -15,7 +15,7 @@ use arrow_select::concat::concat;
 use tidegate_api::{Error, Result};
 
 use super::SpillFolder;
-use crate::state::chunk::{Held, compacted};
+use crate::state::chunk::{Held, RowKeys, compacted};
 use crate::store::{blocking, failed};
 
 /// Bytes of a block to aim at: what is read for one row.
@@ -55,8 +55,7 @@ impl SpillFile {
         let mut this = Self { path, blocks: Vec::new(), schema, bytes: 0, _folder: folder.clone() };
         let unwritten = |e| failed("write", &this.path, e);
         let mut out = BufWriter::new(File::create_new(&this.path).map_err(unwritten)?);
-        let (rows, size) =
-            (held.rows.num_rows(), held.rows.get_array_memory_size() + held.keys.get_array_memory_size());
+        let (rows, size) = (held.rows.num_rows(), held.rows.get_array_memory_size() + held.keys.bytes_of_their_own());
         let step = (BLOCK_BYTES / (size / rows.max(1)).max(1)).clamp(LEAST_ROWS, MOST_ROWS);
         let (mut blocks, mut offset) = (Vec::new(), 0);
         for first in (0..rows).step_by(step) {
@@ -103,7 +102,8 @@ impl SpillFile {
             columns,
             &RecordBatchOptions::new().with_row_count(Some(rows.len())),
         );
-        Ok(Held { rows: rows.map_err(|e| self.damaged("its rows").because(e))?, keys })
+        let rows = rows.map_err(|e| self.damaged("its rows").because(e))?;
+        Ok(Held { rows, keys: RowKeys::Bytes(keys) })
     }
 
     /// The columns of the rows and their key, block by block.
@@ -194,7 +194,7 @@ fn unencoded(error: ArrowError) -> Error {
 
 /// Rows of a snapshot that are on disk, and stay there as long as this.
 #[derive(Clone)]
-pub struct SpilledRows {
+pub(in crate::state) struct SpilledRows {
     file: Arc<SpillFile>,
     rows: Arc<[u32]>,
 }
@@ -208,7 +208,7 @@ impl SpilledRows {
     ///
     /// # Errors
     /// `Transient` if the disk fails, `Internal` if the file is damaged.
-    pub fn read(&self) -> Result<RecordBatch> {
+    pub(in crate::state) fn read(&self) -> Result<RecordBatch> {
         Ok(self.file.read(&self.rows)?.rows)
     }
 }

@@ -143,25 +143,20 @@ impl KeyedState {
         Ok(Some(OperatorDelta { operator, layout, evict_through_us, tombstones, puts, shape }))
     }
 
-    /// The sealed state. Chunks without dead rows are shared, not copied; those on disk stay there until the snapshot's
-    /// rows are asked for.
-    ///
-    /// # Errors
-    /// `Internal` if the rows can't be copied.
-    pub fn snapshot(&self) -> Result<OperatorSnapshot> {
-        let (mut rows, mut spilled) = (Vec::new(), Vec::new());
+    /// The sealed state. Chunks without dead rows are shared; live rows of others are copied, and rows on disk read, when
+    /// the snapshot's rows are asked for: the loop that takes it does not wait for that.
+    pub fn snapshot(&self) -> OperatorSnapshot {
+        let (mut rows, mut later) = (Vec::new(), Vec::new());
         for (piece, _) in self.sealed.pieces() {
             for (_, chunk) in chunks_of(&self.sealed, piece).filter(|(_, chunk)| chunk.live() > 0) {
-                if let Some(on_disk) = chunk.spilled() {
-                    spilled.push(on_disk);
-                    continue;
+                match chunk.whole() {
+                    Some(whole) => rows.push(whole.clone()),
+                    None => later.push(chunk.later()),
                 }
-                let picks: Vec<_> = chunk.live_rows().map(|row| Pick { pane: None, hash: 0, source: 0, row }).collect();
-                rows.push(gather(&self.layout.schema, &Sources::new(vec![chunk], std::iter::empty())?, &picks)?);
             }
         }
         let (operator, layout) = (self.layout.operator.clone(), self.layout.layout.clone());
-        Ok(OperatorSnapshot { operator, layout, rows, spilled, shape: Some(self.layout.shape()) })
+        OperatorSnapshot { operator, layout, rows, later, shape: Some(self.layout.shape()) }
     }
 
     /// Reads the keys of sealed rows on disk that may be these.

@@ -216,7 +216,7 @@ impl Program for Windows {
             operator: "windows".into(),
             layout: self.layout.into(),
             rows,
-            spilled: Vec::new(),
+            later: Vec::new(),
             shape: Some(shape()),
         }])
     }

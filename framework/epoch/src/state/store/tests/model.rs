@@ -30,16 +30,28 @@ struct Pair {
     state: KeyedState,
     model: Model,
     pane_in_key: bool,
+    /// Keys are text.
+    texts: bool,
     budget: Option<Budget>,
     base: OperatorSnapshot,
     deltas: Vec<OperatorDelta>,
 }
 
+fn empty(pane_in_key: bool, texts: bool) -> KeyedState {
+    let layout = layout(pane_in_key);
+    let schema = if texts { texts_of(&[]).schema() } else { layout.schema.clone() };
+    KeyedState::new(StateLayout { schema, ..layout }).unwrap()
+}
+
 impl Pair {
-    fn new(pane_in_key: bool, budget: Option<u64>) -> Self {
-        let state = state(pane_in_key);
-        let (base, budget) = (state.snapshot().unwrap(), budget.map(Budget::new));
-        Self { state, model: Model::default(), pane_in_key, budget, base, deltas: Vec::new() }
+    fn new(pane_in_key: bool, texts: bool, budget: Option<u64>) -> Self {
+        let state = empty(pane_in_key, texts);
+        let (base, budget) = (state.snapshot(), budget.map(Budget::new));
+        Self { state, model: Model::default(), pane_in_key, texts, budget, base, deltas: Vec::new() }
+    }
+
+    fn batch(&self, rows: &[Row]) -> RecordBatch {
+        if self.texts { texts_of(rows) } else { batch(rows) }
     }
 
     fn key(&self, key: i64, pane: Option<i64>) -> Key {
@@ -52,13 +64,13 @@ impl Pair {
                 let mut once = Rows::new();
                 once.extend(rows.iter().map(|it| (self.key(it.0, it.1), *it)));
                 let rows: Vec<Row> = once.values().copied().collect();
-                self.state.put(batch(&rows)).unwrap();
+                self.state.put(self.batch(&rows)).unwrap();
                 self.model.now.extend(once);
             }
             Op::Remove(keys) => {
                 let rows: Vec<Row> = keys.iter().map(|it| (it.0, it.1, 0)).collect();
                 let gone = keys.iter().filter(|it| self.model.now.remove(&self.key(it.0, it.1)).is_some()).count();
-                prop_assert_eq!(self.state.remove(&batch(&rows)).unwrap(), gone as u64);
+                prop_assert_eq!(self.state.remove(&self.batch(&rows)).unwrap(), gone as u64);
             }
             Op::Evict(through) => {
                 let over = |row: &Row| row.1.is_some_and(|it| it <= *through);
@@ -75,7 +87,7 @@ impl Pair {
                 self.budget.iter().for_each(|it| it.keep(&mut self.state));
                 self.model.sealed = self.model.now.clone();
                 if self.deltas.len() % 5 == 4 {
-                    (self.base, self.deltas) = (self.state.snapshot().unwrap(), Vec::new());
+                    (self.base, self.deltas) = (self.state.snapshot(), Vec::new());
                 }
             }
             Op::Discard => {
@@ -84,7 +96,7 @@ impl Pair {
             }
             Op::Restore => {
                 let base = decode_snapshot(&encode_snapshot(std::slice::from_ref(&self.base)).unwrap()).unwrap();
-                let mut restored = state(self.pane_in_key);
+                let mut restored = empty(self.pane_in_key, self.texts);
                 restored.load(&base[0]).unwrap();
                 for delta in decode_deltas(&encode_deltas(&self.deltas).unwrap()).unwrap() {
                     restored.apply(&delta).unwrap();
@@ -104,13 +116,13 @@ impl Pair {
     fn check(&self) -> TestCaseResult {
         let now = rows(&self.state.all().unwrap());
         prop_assert_eq!(sorted(now.clone()), sorted(self.model.now.values().copied().collect()));
-        let keys = self.state.layout().keys(&batch(&now)).unwrap();
+        let keys = self.state.layout().keys(&self.batch(&now)).unwrap();
         let order: Vec<_> = (0..now.len()).map(|it| (now[it].1, key_hash(keys.value(it)))).collect();
         prop_assert!(order.is_sorted(), "order of {:?}", now);
         prop_assert_eq!(self.state.len(), self.model.now.len());
         prop_assert_eq!(sorted(sealed(&self.state)), sorted(self.model.sealed.values().copied().collect()));
         let wanted: Vec<Row> = self.model.now.values().copied().chain([(77, None, 0), (78, Some(S), 0)]).collect();
-        let found = rows(&[self.state.matching(&batch(&wanted)).unwrap()]);
+        let found = rows(&[self.state.matching(&self.batch(&wanted)).unwrap()]);
         prop_assert_eq!(&found, &wanted[..self.model.now.len()]);
         Ok(())
     }
@@ -144,8 +156,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 #[test]
 fn random_operations_agree_with_a_model() {
-    random_cases(400, &(any::<bool>(), budgets(), ops()), |(pane_in_key, budget, ops)| {
-        let mut pair = Pair::new(pane_in_key, budget);
+    random_cases(600, &(any::<[bool; 2]>(), budgets(), ops()), |([pane_in_key, texts], budget, ops)| {
+        let mut pair = Pair::new(pane_in_key, texts, budget);
         ops.iter().try_for_each(|op| pair.run(op))
     });
 }

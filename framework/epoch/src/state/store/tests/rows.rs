@@ -145,7 +145,7 @@ impl Pair {
                 self.budget.iter().for_each(|it| it.keep(&mut self.state));
                 self.sealed = self.now.clone();
                 if self.deltas.len() % 5 == 4 {
-                    (self.base, self.deltas) = (self.state.snapshot().unwrap(), Vec::new());
+                    (self.base, self.deltas) = (self.state.snapshot(), Vec::new());
                 }
             }
             Op::Discard => {
@@ -228,7 +228,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 fn random_operations_agree_with_a_model() {
     random_cases(350, &(any::<bool>(), budgets(), ops()), |(pane_in_key, budget, ops)| {
         let state = state(pane_in_key);
-        let (base, empty) = (state.snapshot().unwrap(), BTreeMap::new());
+        let (base, empty) = (state.snapshot(), BTreeMap::new());
         let (budget, deltas) = (budget.map(Budget::new), Vec::new());
         let mut pair = Pair { state, sealed: empty.clone(), now: empty, pane_in_key, budget, base, deltas };
         ops.iter().try_for_each(|op| pair.run(op))
@@ -271,7 +271,7 @@ fn removed_rows_of_keys_in_another_order_stay_removed() {
     let columns: Vec<ArrayRef> = [1, 2, 0].into_iter().map(|it| Arc::new(Int64Array::from(vec![it])) as _).collect();
     state.append(&RecordBatch::try_new(layout.schema.clone(), columns).unwrap(), None).unwrap();
     state.seal();
-    let base = state.snapshot().unwrap();
+    let base = state.snapshot();
     let keys: [ArrayRef; 2] = [Arc::new(Int64Array::from(vec![2])), Arc::new(Int64Array::from(vec![1]))];
     let probe = state.probe(&keys, 1).unwrap();
     let (found, _) = state.matches(&probe, 0, 10).unwrap();

@@ -63,7 +63,7 @@ fn a_state_of_many_times_its_memory_stays_within_it_and_answers_right() {
     let gone = state.evict_through(3 * 60 * S).unwrap();
     assert_eq!(gone, plain.evict_through(3 * 60 * S).unwrap());
     let mut restored = texts();
-    restored.load(&state.snapshot().unwrap()).unwrap();
+    restored.load(&state.snapshot()).unwrap();
     plain.discard();
     assert_eq!(restored.all().unwrap(), plain.all().unwrap());
 }
@@ -117,7 +117,7 @@ fn what_can_not_be_read_is_said() {
             state.matching(&wanted).unwrap_err(),
             state.absent(&wanted).unwrap_err(),
             state.all().unwrap_err(),
-            state.snapshot().unwrap().batches().collect::<Result<Vec<_>>>().unwrap_err(),
+            state.snapshot().batches().collect::<Result<Vec<_>>>().unwrap_err(),
             state.put(batch(&[(2, Some(S), 21)])).unwrap_err(),
         ];
         for error in errors {
@@ -159,7 +159,7 @@ fn a_start_sweeps_what_a_process_left_and_the_end_leaves_nothing() {
     state.put(batch(&[(1, Some(S), 10)])).unwrap();
     state.seal();
     memory.keep_within(std::iter::once(&mut state)).unwrap();
-    let snapshot = state.snapshot().unwrap();
+    let snapshot = state.snapshot();
     drop((state, memory));
     let kept: Vec<RecordBatch> = snapshot.batches().collect::<Result<_>>().unwrap();
     assert_eq!(rows(&kept), [(1, Some(S), 10)], "a snapshot that is being written keeps its files");
