@@ -9,5 +9,6 @@ pub fn built_in() -> Registry {
     let registry = tidegate_rate::register(registry);
     let registry = tidegate_kafka::register(registry);
     let registry = tidegate_console::register(registry);
-    registry.sink::<tidegate_delta::Delta>().sink::<tidegate_cassandra::Cassandra>()
+    let registry = tidegate_cassandra::register(registry);
+    registry.sink::<tidegate_delta::Delta>()
 }

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use tidegate_api::{Error, ErrorKind, MemoryBudget, Result};
-use tidegate_engine::{Environment, QueryPlan};
+use tidegate_api::{Error, MemoryBudget, Result};
+use tidegate_engine::{Environment, MEMORY_BYTES, QueryPlan, failed};
 use tidegate_epoch::{Faults, StopSignal};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,8 +21,6 @@ use crate::screen::Screen;
 const IO_THREADS: usize = 2;
 /// Deep expressions recurse.
 const CPU_STACK_BYTES: usize = 8 << 20;
-/// What a query may hold in memory.
-const MEMORY_BYTES: u64 = 4 << 30;
 /// How long threads that still block may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
@@ -142,10 +140,7 @@ async fn run_one(job: Job, style: Style, screen: Screen, io: Handle, stop: StopS
         };
         query.run(&stop).await
     };
-    Box::pin(run).await.map_err(|e: Error| {
-        let how = if e.kind() == ErrorKind::Fenced { "was fenced" } else { "failed" };
-        e.within(format!("query '{}' {how}", job.name))
-    })
+    Box::pin(run).await.map_err(|e: Error| failed(e, &format!("query '{}'", job.name)))
 }
 
 fn flatten(ended: Result<Result<()>, JoinError>) -> Result<()> {

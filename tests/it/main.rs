@@ -16,6 +16,7 @@ mod import;
 mod kafka;
 mod kafka_sink;
 mod kill_matrix;
+mod logins;
 mod pair;
 mod process;
 mod rewind;

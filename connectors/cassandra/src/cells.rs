@@ -44,6 +44,7 @@ pub(crate) enum Cells<'a> {
     Nanos(&'a PrimitiveArray<TimestampNanosecondType>),
     Date(&'a Date32Array),
     Time(&'a Time64NanosecondArray),
+    TimeOfDay(&'a Int64Array),
     Uuid(&'a StringArray, bool),
     Inet(&'a StringArray),
     List(&'a ListArray, Box<Cells<'a>>),
@@ -77,6 +78,7 @@ impl<'a> Cells<'a> {
             Codec::Timestamp(TimeUnit::Nanosecond) => array.as_primitive_opt().map(Self::Nanos),
             Codec::Date => array.as_primitive_opt::<Date32Type>().map(Self::Date),
             Codec::Time => array.as_primitive_opt::<Time64NanosecondType>().map(Self::Time),
+            Codec::TimeOfDay => array.as_primitive_opt::<Int64Type>().map(Self::TimeOfDay),
             Codec::Uuid(time) => array.as_string_opt().map(|it| Self::Uuid(it, *time)),
             Codec::Inet => array.as_string_opt().map(Self::Inet),
             Codec::List(_) | Codec::Map(..) | Codec::Udt(_) => Some(Self::nested(codec, array)?),
@@ -113,7 +115,7 @@ impl<'a> Cells<'a> {
         let array: &dyn Array = match self {
             Self::Null => return true,
             Self::Bool(it) => it,
-            Self::Int(it, _) | Self::VarInt(it) | Self::IntDecimal(it) => it,
+            Self::Int(it, _) | Self::VarInt(it) | Self::IntDecimal(it) | Self::TimeOfDay(it) => it,
             Self::Float(it) | Self::Widened(it) => it,
             Self::Double(it) => it,
             Self::Decimal(it, _) | Self::Whole(it) => it,
@@ -177,6 +179,7 @@ impl<'a> Cells<'a> {
             // Days since 1970, moved to the middle of the unsigned numbers.
             Self::Date(it) => out.extend_from_slice(&(it.value(row).cast_unsigned() ^ 0x8000_0000).to_be_bytes()),
             Self::Time(it) => out.extend_from_slice(&it.value(row).to_be_bytes()),
+            Self::TimeOfDay(it) => time_of_day(it.value(row), out)?,
             Self::Uuid(it, time) => uuid(it.value(row), *time, out)?,
             Self::Inet(it) => inet(it.value(row), out)?,
             Self::List(it, of) => {
@@ -222,6 +225,14 @@ fn whole(value: i64, bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
         4 => out.extend_from_slice(&i32::try_from(value).map_err(|_| wrong())?.to_be_bytes()),
         _ => out.extend_from_slice(&value.to_be_bytes()),
     }
+    Ok(())
+}
+
+fn time_of_day(nanos: i64, out: &mut Vec<u8>) -> Result<(), String> {
+    if !(0..86_400_000_000_000).contains(&nanos) {
+        return Err(format!("{nanos} are no nanoseconds of a day"));
+    }
+    out.extend_from_slice(&nanos.to_be_bytes());
     Ok(())
 }
 

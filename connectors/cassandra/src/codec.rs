@@ -1,4 +1,5 @@
-//! `Codec`: how values of one Arrow type are written into a column of one CQL type; chosen when the sink is built.
+//! `Codec`: how values of one Arrow type are written into a column of one CQL type, and read from it; chosen when sink or
+//! source is built.
 
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) enum Codec {
     Timestamp(TimeUnit),
     Date,
     Time,
+    /// BIGINT nanoseconds of a day into time.
+    TimeOfDay,
     /// From text; only of version 1 if true.
     Uuid(bool),
     /// From text.
@@ -94,6 +97,7 @@ pub(crate) fn codec(from: &DataType, to: &ColumnType<'_>) -> Option<Codec> {
             (DataType::Timestamp(unit, _), N::Timestamp) => Codec::Timestamp(*unit),
             (DataType::Date32, N::Date) => Codec::Date,
             (DataType::Time64(TimeUnit::Nanosecond), N::Time) => Codec::Time,
+            (DataType::Int64, N::Time) => Codec::TimeOfDay,
             _ => return None,
         }),
         ColumnType::Collection { typ, .. } => collection(from, typ),
@@ -130,6 +134,59 @@ fn collection(from: &DataType, to: &CollectionType<'_>) -> Option<Codec> {
         }
         _ => None,
     }
+}
+
+/// How a column of type `from` is read as values of `to` (as `plain` gives it); `None` if that would lose any.
+pub(crate) fn reading(to: &DataType, from: &ColumnType<'_>) -> Option<Codec> {
+    codec(to, from).filter(keeps_all)
+}
+
+/// Whether what is in a table can be had as what may be written there.
+fn keeps_all(codec: &Codec) -> bool {
+    match codec {
+        Codec::Null | Codec::Widened => false,
+        Codec::List(of) => keeps_all(of),
+        Codec::Map(key, value) => keeps_all(key) && keeps_all(value),
+        Codec::Udt(fields) => fields.iter().flatten().all(|(_, it)| keeps_all(it)),
+        _ => true,
+    }
+}
+
+/// The type that a column is read as if none was declared (Spark Cassandra Connector: `DataTypeConverter`); `None` if it can't
+/// be read.
+pub(crate) fn natural(of: &ColumnType<'_>) -> Option<DataType> {
+    use NativeType as N;
+    let field = |name: &str, of: &ColumnType<'_>| Some(Field::new(name, natural(of)?, true));
+    Some(match of {
+        ColumnType::Native(it) => match it {
+            N::Boolean => DataType::Boolean,
+            N::TinyInt => DataType::Int8,
+            N::SmallInt => DataType::Int16,
+            N::Int => DataType::Int32,
+            N::BigInt | N::Counter | N::Time => DataType::Int64,
+            N::Float => DataType::Float32,
+            N::Double => DataType::Float64,
+            N::Varint => DataType::Decimal128(38, 0),
+            N::Decimal => DataType::Decimal128(38, 18),
+            N::Text | N::Ascii | N::Uuid | N::Timeuuid | N::Inet => DataType::Utf8,
+            N::Blob => DataType::Binary,
+            N::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            N::Date => DataType::Date32,
+            _ => return None,
+        },
+        ColumnType::Collection { typ: CollectionType::List(it) | CollectionType::Set(it), .. } => {
+            DataType::List(Arc::new(field("item", it)?))
+        }
+        ColumnType::Collection { typ: CollectionType::Map(key, value), .. } => {
+            let entries = Fields::from(vec![field("key", key)?.with_nullable(false), field("value", value)?]);
+            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
+        }
+        ColumnType::UserDefinedType { definition, .. } => {
+            let fields = definition.field_types.iter().map(|(name, of)| field(name, of));
+            DataType::Struct(fields.collect::<Option<Fields>>()?)
+        }
+        _ => return None,
+    })
 }
 
 /// The name of a CQL type, as `CREATE TABLE` would have it.

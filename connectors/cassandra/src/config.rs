@@ -1,11 +1,13 @@
-//! The keys of the `cassandra` sink.
+//! The keys of the `cassandra` sink, and what those of the table that is read have in common with them.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use scylla::statement::Consistency;
-use tidegate_api::{ConfigDef, ConfigValue, Secret};
+use tidegate_api::{ConfigDef, ConfigIssue, ConfigValue, Secret};
+
+use crate::session::Access;
 
 /// Settings of the `cassandra` sink.
 #[derive(Clone, ConfigDef)]
@@ -49,6 +51,39 @@ pub struct CassandraConfig {
     /// machine's clock, which rows of the query would lose against: `refuse` or `accept`.
     #[config(default = "refuse", importance = "low")]
     pub future_cells: FutureCells,
+}
+
+/// How long a statement of the sink may take.
+const REQUEST: Duration = Duration::from_secs(15);
+
+impl CassandraConfig {
+    pub(crate) fn access(&self) -> Access<'_> {
+        Access {
+            contact_points: &self.contact_points,
+            username: self.username.as_deref(),
+            password: self.password.as_ref(),
+            local_datacenter: self.local_datacenter.as_deref(),
+            consistency: self.consistency.0,
+            timeout: REQUEST,
+        }
+    }
+}
+
+/// What is wrong with the keys by which a table is found.
+pub(crate) fn issues(access: &Access<'_>, keyspace: &str, table: &str) -> Vec<ConfigIssue> {
+    let mut issues = Vec::new();
+    if access.contact_points.is_empty() {
+        issues.push(ConfigIssue::new("contact.points", "is empty, expected at least one host:port"));
+    }
+    for (key, name) in [("keyspace", keyspace), ("table", table)] {
+        if name.is_empty() || !name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_') {
+            issues.push(ConfigIssue::new(key, format!("'{name}' is not a name, expected letters, digits and _")));
+        }
+    }
+    if access.username.is_some() != access.password.is_some() {
+        issues.push(ConfigIssue::new("username", "username and password must be set together"));
+    }
+    issues
 }
 
 /// A node's address.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use arrow_schema::DataType;
 use scylla::client::session::Session;
-use scylla::cluster::metadata::Table;
 use scylla::statement::Statement;
 use scylla::value::{CqlValue, Row};
 use tidegate_api::{
@@ -14,7 +13,7 @@ use tidegate_api::{
 use crate::config::CassandraConfig;
 use crate::session::{connect, failed};
 use crate::sink::{CassandraSink, guarantee};
-use crate::table::{field, listed, named, plan};
+use crate::table::{Found, field, find, listed, plan};
 
 /// The longest that a row may live: Cassandra's limit of 20 years.
 const MAX_TTL: Duration = Duration::from_secs(630_720_000);
@@ -29,19 +28,8 @@ impl SinkConnector for Cassandra {
     type Sink = CassandraSink;
 
     fn accepts(config: &CassandraConfig, spec: &SinkSpec) -> Vec<ConfigIssue> {
-        let mut issues = Vec::new();
+        let mut issues = crate::config::issues(&config.access(), &config.keyspace, &config.table);
         let mut issue = |key: &str, message: String| issues.push(ConfigIssue::new(key, message));
-        if config.contact_points.is_empty() {
-            issue("contact.points", "is empty, expected at least one host:port".to_owned());
-        }
-        for (key, name) in [("keyspace", &config.keyspace), ("table", &config.table)] {
-            if name.is_empty() || !name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_') {
-                issue(key, format!("'{name}' is not a name, expected letters, digits and _"));
-            }
-        }
-        if config.username.is_some() != config.password.is_some() {
-            issue("username", "username and password must be set together".to_owned());
-        }
         if let Some(ttl) = config.ttl.filter(|it| it.is_zero() || *it > MAX_TTL) {
             issue("ttl", format!("is {} s, expected more than 0 and at most {} s", ttl.as_secs(), MAX_TTL.as_secs()));
         }
@@ -60,7 +48,9 @@ impl SinkConnector for Cassandra {
             }
         }
         if spec.changes == Changes::Retract {
-            issue("output.mode", "the sink does not take rows that are taken back".to_owned());
+            let message = "rows that take others back (chained.aggregates) can't be written to cassandra: use one aggregation, or \
+                           foreach_batch";
+            issue("output.mode", message.to_owned());
         }
         issues
     }
@@ -76,23 +66,9 @@ impl SinkConnector for Cassandra {
 }
 
 async fn build(config: CassandraConfig, spec: &SinkSpec, ctx: &ConnectorContext) -> Result<CassandraSink> {
-    let session = connect(&config).await?;
-    let state = session.get_cluster_state();
-    let keyspaces = state.keyspaces_iter().map(|(name, _)| name).collect::<Vec<_>>();
-    let keyspace = named(&config.keyspace, keyspaces.iter().copied());
-    let found = keyspace.and_then(|it| state.get_keyspace(it).map(|found| (it, found)));
-    let Some((keyspace, found)) = found else {
-        let own = keyspaces.into_iter().filter(|it| !it.starts_with("system"));
-        return Err(Error::config(format!("there is no keyspace '{}', only {}", config.keyspace, listed(own))));
-    };
-    let tables = found.tables.keys().map(String::as_str);
-    let table = named(&config.table, tables.clone()).and_then(|it| found.tables.get(it).map(|found| (it, found)));
-    let Some((name, table)) = table else {
-        let has = listed(tables);
-        return Err(Error::config(format!("keyspace {keyspace} has no table '{}', only {has}", config.table)));
-    };
-    let plan = plan_of(&session, &config, spec, (keyspace, name, table)).await?;
-    drop(state);
+    let session = connect(&config.access()).await?;
+    let found = find(&session, &config.keyspace, &config.table)?;
+    let plan = plan_of(&session, &config, spec, &found).await?;
     CassandraSink::new(session, plan, config, spec, ctx).await
 }
 
@@ -100,8 +76,9 @@ async fn plan_of(
     session: &Session,
     config: &CassandraConfig,
     spec: &SinkSpec,
-    (keyspace, name, table): (&str, &str, &Table),
+    found: &Found,
 ) -> Result<crate::table::TablePlan> {
+    let Found { keyspace, name, table } = found;
     let mut ask = Statement::new(
         "SELECT default_time_to_live FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?",
     );

@@ -10,59 +10,69 @@ use scylla::errors::{
     NewSessionError, PrepareError, RequestAttemptError,
 };
 use scylla::policies::load_balancing::DefaultPolicy;
-use tidegate_api::{Error, ErrorKind, Result};
+use scylla::statement::Consistency;
+use tidegate_api::{Error, ErrorKind, Result, Secret};
 
-use crate::config::CassandraConfig;
+use crate::config::ContactPoint;
 use crate::table::listed;
 
 const CONNECT: Duration = Duration::from_secs(5);
-const REQUEST: Duration = Duration::from_secs(15);
 const AGREEMENT: Duration = Duration::from_secs(10);
 
-/// Connects, and reads what the keyspace is made of.
+/// How to get at a cluster.
+pub(crate) struct Access<'a> {
+    pub(crate) contact_points: &'a [ContactPoint],
+    pub(crate) username: Option<&'a str>,
+    pub(crate) password: Option<&'a Secret>,
+    pub(crate) local_datacenter: Option<&'a str>,
+    pub(crate) consistency: Consistency,
+    /// How long a statement may take.
+    pub(crate) timeout: Duration,
+}
+
+/// Connects, and reads what the keyspaces are made of.
 ///
 /// # Errors
 /// `Config` if the cluster refuses us or lacks the datacenter, `Transient` if it is away.
-pub(crate) async fn connect(config: &CassandraConfig) -> Result<Session> {
+pub(crate) async fn connect(access: &Access<'_>) -> Result<Session> {
     let mut policy = DefaultPolicy::builder().token_aware(true);
-    if let Some(datacenter) = &config.local_datacenter {
-        policy = policy.prefer_datacenter(datacenter.clone());
+    if let Some(datacenter) = access.local_datacenter {
+        policy = policy.prefer_datacenter(datacenter.to_owned());
     }
     let profile = ExecutionProfile::builder()
-        .consistency(config.consistency.0)
-        .request_timeout(Some(REQUEST))
+        .consistency(access.consistency)
+        .request_timeout(Some(access.timeout))
         .load_balancing_policy(policy.build())
         .build();
     let mut builder = SessionBuilder::new()
-        .known_nodes(config.contact_points.iter().map(|it| it.0.as_str()))
+        .known_nodes(access.contact_points.iter().map(|it| it.0.as_str()))
         .default_execution_profile_handle(profile.into_handle())
         .disallow_shard_aware_port(true)
         .driver_config_reporting(false)
         .connection_timeout(CONNECT)
         .schema_agreement_timeout(AGREEMENT);
-    if let Some(user) = &config.username {
-        builder = builder.user(user, config.password.as_ref().map_or("", |it| it.expose()));
+    if let Some(user) = access.username {
+        builder = builder.user(user, access.password.map_or("", |it| it.expose()));
     }
-    let points = config.contact_points.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join(", ");
+    let points = access.contact_points.iter().map(|it| it.0.as_str()).collect::<Vec<_>>().join(", ");
     let session = Box::pin(builder.build()).await.map_err(|e| {
-        let who = config.username.as_deref();
-        let error = match refused(&e, who) {
+        let error = match refused(&e, access.username) {
             Some(why) => Error::config(why),
             None => Error::transient("can't be reached").because(e),
         };
         error.within(format_args!("cassandra at {points}"))
     })?;
-    check_datacenter(config, &session)?;
+    check_datacenter(access, &session)?;
     Ok(session)
 }
 
-fn check_datacenter(config: &CassandraConfig, session: &Session) -> Result<()> {
-    let Some(wanted) = &config.local_datacenter else { return Ok(()) };
+fn check_datacenter(access: &Access<'_>, session: &Session) -> Result<()> {
+    let Some(wanted) = access.local_datacenter else { return Ok(()) };
     let state = session.get_cluster_state();
     let mut found: Vec<_> = state.get_nodes_info().iter().filter_map(|it| it.datacenter.as_deref()).collect();
     found.sort_unstable();
     found.dedup();
-    if found.iter().any(|it| it == wanted) {
+    if found.contains(&wanted) {
         return Ok(());
     }
     let text = format!("local.datacenter '{wanted}': the cluster has {}", listed(found.into_iter()));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use arrow_schema::{DataType, Schema};
+use scylla::client::session::Session;
 use scylla::cluster::metadata::{CollectionType, ColumnKind, ColumnType, NativeType, Table};
 use tidegate_api::{Error, Result};
 
@@ -70,6 +71,34 @@ pub(crate) fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// A table of the cluster.
+pub(crate) struct Found {
+    /// Names as the cluster has them.
+    pub(crate) keyspace: String,
+    pub(crate) name: String,
+    pub(crate) table: Table,
+}
+
+/// The table that these names mean.
+///
+/// # Errors
+/// `Config`, naming those that are there.
+pub(crate) fn find(session: &Session, keyspace: &str, table: &str) -> Result<Found> {
+    let state = session.get_cluster_state();
+    let keyspaces = state.keyspaces_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let known = named(keyspace, keyspaces.iter().copied());
+    let Some((keyspace, found)) = known.and_then(|it| Some((it, state.get_keyspace(it)?))) else {
+        let own = keyspaces.into_iter().filter(|it| !it.starts_with("system"));
+        return Err(Error::config(format!("there is no keyspace '{keyspace}', only {}", listed(own))));
+    };
+    let tables = found.tables.keys().map(String::as_str);
+    let known = named(table, tables.clone()).and_then(|it| Some((it, found.tables.get(it)?)));
+    let Some((name, table)) = known else {
+        return Err(Error::config(format!("keyspace {keyspace} has no table '{table}', only {}", listed(tables))));
+    };
+    Ok(Found { keyspace: keyspace.to_owned(), name: name.to_owned(), table: table.clone() })
 }
 
 /// Where rows of `schema` go in `table`, whose rows live for `ttl` if nothing else is said.

@@ -204,11 +204,30 @@ pub trait SourceConnector: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Why it can't be read as a stream, and what to do instead, if so: then it is for static tables alone.
+    fn only_static() -> Option<&'static str> {
+        None
+    }
+
     /// What the source will deliver, as far as settings and declared columns tell. No I/O: for `validate` and `explain`.
     /// `None` if they don't tell; then the declared columns are taken for it.
     fn payload(config: &Self::Config, declared: Option<&SchemaRef>) -> Option<Payload> {
         let _ = (config, declared);
         None
+    }
+
+    /// True if the outside system can be asked for the columns, where neither settings nor a declaration tell them.
+    fn tells_columns() -> bool {
+        false
+    }
+
+    /// Asks for them, before a query that is to run is planned. I/O yes. Not called unless [`tells_columns`](Self::tells_columns).
+    ///
+    /// # Errors
+    /// `Config` if the system can't be asked like this, `Transient` if it is away.
+    async fn columns(config: Self::Config) -> Result<SchemaRef> {
+        drop(config);
+        Err(Error::internal(format!("a source of kind '{}' is asked for columns that it does not know", Self::NAME)))
     }
 
     /// Whether the built source will give the same rows for the same range. No I/O: for `explain`.

@@ -30,6 +30,19 @@ pub trait DynSourceConnector: Send + Sync {
     fn keys(&self) -> &'static [ConfigKey];
     /// All that is wrong with the settings. No I/O.
     fn validate(&self, settings: &Settings) -> Vec<ConfigIssue>;
+    /// Why it can't be read as a stream, and what to do instead, if so.
+    fn only_static(&self) -> Option<&'static str> {
+        None
+    }
+    /// True if the outside system can be asked for the columns.
+    fn tells_columns(&self) -> bool {
+        false
+    }
+    /// Asks for them.
+    async fn columns(&self, settings: &Settings) -> Result<SchemaRef> {
+        let _ = settings;
+        Err(Error::internal(format!("a source of kind '{}' is asked for columns that it does not know", self.name())))
+    }
     /// What the source will deliver; `None` if the settings don't tell. No I/O.
     fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload>;
     /// The `value.format` to use where the user gave none.
@@ -182,6 +195,15 @@ impl<C: SourceConnector> DynSourceConnector for TypedSource<C> {
     }
     fn validate(&self, settings: &Settings) -> Vec<ConfigIssue> {
         issues(settings, C::validate)
+    }
+    fn only_static(&self) -> Option<&'static str> {
+        C::only_static()
+    }
+    fn tells_columns(&self) -> bool {
+        C::tells_columns()
+    }
+    async fn columns(&self, settings: &Settings) -> Result<SchemaRef> {
+        C::columns(checked(settings, C::validate)?).await
     }
     fn payload(&self, settings: &Settings, declared: Option<&SchemaRef>) -> Option<Payload> {
         C::Config::parse(settings).ok().and_then(|config| C::payload(&config, declared))

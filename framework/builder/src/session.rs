@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_api::{Clock, Error, ErrorKind, MemoryBudget, Registry, Result, SystemClock};
-use tidegate_engine::{Environment, Problem, QueryPlan};
+use tidegate_api::{Clock, Error, MemoryBudget, Registry, Result, SystemClock};
+use tidegate_engine::{Environment, MEMORY_BYTES, Problem, QueryPlan, failed};
 use tidegate_epoch::{Faults, Query, QueryProgress, StopSignal};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -16,9 +16,6 @@ use crate::manager::{Listener, ListenerId, Manager, Reserved};
 use crate::read::StreamReader;
 use crate::running::{Outcome, StreamingQuery};
 use crate::stream::Stream;
-
-/// What a query may hold in memory, if nothing else is said.
-const MEMORY_BYTES: u64 = 4 << 30;
 
 /// The connectors that queries may use, what they run in, and the queries themselves. Clones are the same session.
 #[derive(Clone)]
@@ -249,11 +246,6 @@ impl std::fmt::Debug for Session {
 /// When this is done the query is gone, and its checkpoint free.
 async fn run_to_end(mut query: Query, stop: StopSignal) -> Result<()> {
     query.run(&stop).await
-}
-
-fn failed(error: Error, query: &str) -> Error {
-    let how = if error.kind() == ErrorKind::Fenced { "was fenced" } else { "failed" };
-    error.within(format!("{query} {how}"))
 }
 
 fn about(name: &str) -> String {

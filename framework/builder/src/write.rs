@@ -153,7 +153,7 @@ impl StreamWriter {
     pub async fn start(self) -> Result<StreamingQuery> {
         let (session, name) = (self.session.clone(), self.query.clone());
         let reserved = session.manager().reserve(&name)?;
-        let plan = Box::pin(self.plan()).await?;
+        let plan = Box::pin(self.plan(true)).await?;
         Box::pin(session.run(plan, reserved)).await
     }
 
@@ -162,10 +162,11 @@ impl StreamWriter {
     /// # Errors
     /// `Config` with all that is wrong with the query.
     pub async fn explain(self) -> Result<String> {
-        Ok(Box::pin(self.plan()).await?.explain())
+        Ok(Box::pin(self.plan(false)).await?.explain())
     }
 
-    async fn plan(self) -> Result<QueryPlan> {
+    /// The plan; if it is `to_run`, with columns that sources are asked for.
+    async fn plan(self, to_run: bool) -> Result<QueryPlan> {
         let mut options = QueryOptions::new(self.location()?);
         options.data_dir = PathBuf::from(self.session.data_dir());
         options.storage.clone_from(&self.storage);
@@ -182,7 +183,10 @@ impl StreamWriter {
             registry = registry.with_sink(Arc::new(Functions::new(functions)));
         }
         let (sources, views) = (tables.sources.clone(), tables.views.clone());
-        let spec = QuerySpec { name: self.query, sources, views, sinks, options };
+        let mut spec = QuerySpec { name: self.query, sources, views, sinks, options };
+        if to_run {
+            Box::pin(tidegate_engine::ask_columns(&mut spec, &registry)).await?;
+        }
         tidegate_engine::plan(spec, &registry).await.map_err(|problems| refused(&problems, &tables))
     }
 

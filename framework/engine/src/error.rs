@@ -1,7 +1,13 @@
-//! DataFusion's errors as ours.
+//! DataFusion's errors as ours, and a query's as its runner tells them.
 
 use datafusion::error::DataFusionError;
 use tidegate_api::{Error, ErrorKind};
+
+/// What a query ended with, told of by its name: one that was fenced off has not failed, another one runs in its place.
+pub fn failed(error: Error, query: &str) -> Error {
+    let how = if error.kind() == ErrorKind::Fenced { "was fenced" } else { "failed" };
+    error.within(format!("{query} {how}"))
+}
 
 /// The same error in our words: what a piece of ours raised inside comes back as it was.
 pub(crate) fn from_datafusion(error: DataFusionError) -> Error {

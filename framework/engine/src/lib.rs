@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod ask;
 mod decode;
 mod error;
 mod exec;
@@ -15,12 +16,14 @@ mod state_table;
 mod statics;
 pub mod user;
 
+pub use ask::ask_columns;
+pub use error::failed;
 pub use late::late_rows_schema;
 pub use plan::{Problem, QueryPlan, columns, plan};
 pub use spec::{
     DeduplicateSpec, ErrorOptions, LetterSink, QueryOptions, QuerySpec, SinkInput, SinkPart, SourceSpec, ValueFormat,
     ValueMode, ViewSpec, WatermarkSpec,
 };
-pub use start::Environment;
+pub use start::{Environment, MEMORY_BYTES};
 pub use tidegate_sql::Extensions;
 pub use user::ProcessSpec;

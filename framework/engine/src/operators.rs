@@ -9,6 +9,7 @@
 
 pub(crate) mod aggregate;
 mod by_key;
+pub(crate) mod changes;
 pub(crate) mod deduplicate;
 pub(crate) mod join;
 pub(crate) mod limit;

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use tidegate_api::registry::{DynSinkConnector, DynSourceConnector};
 use tidegate_api::{Changes, Error, OutputMode, Payload, Registry, SinkSpec};
 use tidegate_epoch::{DEAD_LETTERS, Tolerance, Trigger, WatermarkNode, dead_letter_schema};
-use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind};
+use tidegate_sql::{EpochClock, Planner, SourceTable, TableKind, retracted, several_aggregates};
 
 use crate::decode::Decoding;
 use crate::error::from_datafusion;
@@ -68,6 +68,8 @@ pub(crate) struct PlannedSink {
 /// What a sink gets, as planned.
 struct SinkPlan {
     plan: LogicalPlan,
+    /// Its rows say what is taken back.
+    retracts: bool,
     /// The same where nothing that its stateful operators read is left out, if a sink wants what they drop.
     wide: Option<LogicalPlan>,
 }
@@ -122,13 +124,13 @@ pub async fn plan(mut spec: QuerySpec, registry: &Registry) -> Result<QueryPlan,
         spec.sinks.iter().zip(plans).zip(connectors.into_iter().flatten()).enumerate()
     {
         let group = groups.get(at).cloned().unwrap_or_default();
-        let SinkPlan { plan, wide } = plan;
+        let SinkPlan { plan, retracts, wide } = plan;
         let added = match part.input {
             SinkInput::LateRows => Ok(late_rows_schema()),
             _ => builder.add_sink(SinkId { at, group }, plan.clone(), wide.as_ref(), part.mode).await,
         };
         if let Some(schema) = problems.take(format!("sinks.{}", part.name), added) {
-            let spec = sink_spec(&schema, part.mode);
+            let spec = sink_spec(&schema, part.mode, retracts);
             for issue in connector.validate(&part.settings, Some(&spec)) {
                 problems.add(format!("sinks.{}", part.name), issue);
             }
@@ -236,9 +238,20 @@ fn plan_source(source: &SourceSpec, registry: &Registry, planner: &mut Planner) 
     if !issues.is_empty() {
         return Err(issues);
     }
+    if let Some(why) = connector.only_static().filter(|_| !source.is_static) {
+        return Err(one(why.to_owned()));
+    }
     let payload = connector.payload(&source.settings, source.schema.as_ref());
     let payload = payload.or_else(|| source.schema.clone().map(Payload::Rows));
-    let payload = payload.ok_or_else(|| one("schema: missing; this source needs declared columns".to_owned()))?;
+    let payload = payload.ok_or_else(|| {
+        let told = connector.tells_columns();
+        let then = if told {
+            "it is asked for its columns when the query starts"
+        } else {
+            "this source needs declared columns"
+        };
+        one(format!("schema: missing; {then}"))
+    })?;
     let default = connector.value_format(&source.settings);
     let (decoding, schema) = Decoding::plan(source, &payload, default).map_err(one)?;
     let kind = if source.is_static { TableKind::Static } else { TableKind::Stream };
@@ -265,11 +278,31 @@ fn plan_sinks(spec: &QuerySpec, planner: &Planner, problems: &mut Problems) -> V
             refusals.iter().for_each(|it| problems.add(&place, &it.message));
             continue;
         }
+        let Some((plan, retracts)) = with_retraction(plan, sink.mode, &place, problems) else { continue };
         let wide = wants_late.then(|| planner.optimize_keeping_columns(plan.clone())).transpose();
-        let planned = wide.and_then(|wide| Ok(SinkPlan { plan: planner.optimize(plan)?, wide }));
+        let planned = wide.and_then(|wide| Ok(SinkPlan { plan: planner.optimize(plan)?, retracts, wide }));
         plans.extend(problems.take(&place, planned));
     }
     plans
+}
+
+/// A checked plan, where several aggregations ask for it with those that take rows back, and whether a sink sees that.
+fn with_retraction(
+    plan: LogicalPlan,
+    mode: OutputMode,
+    place: &str,
+    problems: &mut Problems,
+) -> Option<(LogicalPlan, bool)> {
+    if mode == OutputMode::Append || !several_aggregates(&plan) {
+        return Some((plan, false));
+    }
+    match retracted(&plan, mode) {
+        Ok(plan) => Some((plan, mode == OutputMode::Update)),
+        Err(refusals) => {
+            refusals.iter().for_each(|it| problems.add(place, &it.message));
+            None
+        }
+    }
 }
 
 /// What stands for the plan of a sink of late rows, which come from the other sinks' operators.
@@ -279,7 +312,7 @@ fn late_plan(mode: OutputMode) -> tidegate_api::Result<SinkPlan> {
     }
     let schema = late_rows_schema().as_ref().clone().to_dfschema_ref().map_err(from_datafusion)?;
     let plan = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
-    Ok(SinkPlan { plan, wide: None })
+    Ok(SinkPlan { plan, retracts: false, wide: None })
 }
 
 /// The sinks of late rows. Where nothing can be late there is nothing to wait for.
@@ -322,12 +355,16 @@ fn plan_letters(errors: &ErrorOptions, registry: &Registry, problems: &mut Probl
 
 /// What the sink of dead letters gets.
 pub(crate) fn letter_spec() -> SinkSpec {
-    sink_spec(&dead_letter_schema(), OutputMode::Append)
+    sink_spec(&dead_letter_schema(), OutputMode::Append, false)
 }
 
 /// The rows of a sink, without the marks that planning leaves on columns.
-fn sink_spec(schema: &SchemaRef, mode: OutputMode) -> SinkSpec {
-    let changes = if mode == OutputMode::Update { Changes::Upsert } else { Changes::Append };
+fn sink_spec(schema: &SchemaRef, mode: OutputMode, retracts: bool) -> SinkSpec {
+    let changes = match mode {
+        _ if retracts => Changes::Retract,
+        OutputMode::Update => Changes::Upsert,
+        OutputMode::Append | OutputMode::Complete => Changes::Append,
+    };
     SinkSpec { schema: without_marks(schema), mode, keys: Vec::new(), changes, tasks: 1 }
 }
 

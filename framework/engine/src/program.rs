@@ -25,6 +25,7 @@ use crate::decode::{Decoding, Undecoded};
 use crate::exec::{LeafId, RunInput, Runner, Statics, TimesSeen, Wanted};
 use crate::late::LateRows;
 use crate::operators::OperatorEpoch;
+use crate::operators::changes::net;
 use crate::operators::stage::{RunningStage, input_watermark};
 use crate::plan::cut::{Piece, Target};
 use crate::split_task::{
@@ -51,6 +52,8 @@ pub(crate) struct QueryProgram {
     /// What they drop, and the sinks that want it.
     pub(crate) late: Vec<Arc<LateRows>>,
     pub(crate) late_sinks: Vec<usize>,
+    /// The sinks whose rows say what is taken back.
+    pub(crate) retracting: BTreeSet<usize>,
     /// What their state may hold in memory; nothing: all of it.
     pub(crate) memory: Option<StateMemory>,
     pub(crate) watermarks: Vec<WatermarkNode>,
@@ -199,7 +202,11 @@ impl QueryProgram {
                     partials.entry(*port).or_default().extend(made);
                 }
                 for ToSink { sink, plan } in &readers.to_sinks {
-                    for made in self.runner.run(plan, input(rows.clone(), Wanted::All)).await? {
+                    let mut made = self.runner.run(plan, input(rows.clone(), Wanted::All)).await?;
+                    if self.retracting.contains(sink) {
+                        made = net(made)?;
+                    }
+                    for made in made {
                         outputs.write(*sink, made).await?;
                     }
                 }
@@ -295,6 +302,10 @@ impl Program for QueryProgram {
         versions(&mut self.statics).await
     }
 
+    fn statics_are_replayable(&self) -> bool {
+        self.statics.iter().all(StaticInput::is_replayable)
+    }
+
     async fn run(&mut self, input: EpochInput, outputs: &mut Outputs) -> Result<EpochNumbers> {
         // If state can't go to disk the epoch fails for now: memory must not grow without a bound.
         self.keep_within_memory()?;
@@ -358,7 +369,7 @@ impl Program for QueryProgram {
     }
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
-        self.stages.iter().flat_map(RunningStage::snapshots).collect()
+        Ok(self.stages.iter().flat_map(RunningStage::snapshots).collect())
     }
 
     fn next_time_ms(&self) -> Option<i64> {

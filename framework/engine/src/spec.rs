@@ -151,7 +151,7 @@ pub struct QueryOptions {
     pub emit_in_same_epoch: bool,
     /// `watermark.on.add: follow`: a watermark that is added to a checkpoint holds no other one back until it has caught up.
     pub follow_when_added: bool,
-    /// What is allowed beyond Spark's rules (`update.mode`, `count.distinct`).
+    /// What is allowed beyond Spark's rules (`update.mode`, `count.distinct`, `chained.aggregates`).
     pub extensions: Extensions,
     /// `watermark.max.ahead`: rows whose event time is further ahead of the epoch's clock move no watermark and are late.
     pub max_ahead: Option<Duration>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, StringArray, StructArray};
 use tidegate_api::{
-    Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, OutputMode, ReadLimit, Result, ScanRequest,
+    Changes, Clock, ConnectorContext, FieldPath, MemoryBudget, MetadataLog, OutputMode, ReadLimit, Result, ScanRequest,
 };
 use tidegate_epoch::state::{SPILL_FOLDER, StateMemory};
 use tidegate_epoch::{
@@ -22,6 +22,9 @@ use crate::statics::StaticInput;
 
 /// Rows a batch that sources aim at.
 const BATCH_ROWS: usize = 32 * 1024;
+
+/// What a query may hold in memory, if nothing else is said.
+pub const MEMORY_BYTES: u64 = 4 << 30;
 
 /// What a query runs in.
 pub struct Environment {
@@ -99,6 +102,8 @@ impl QueryPlan {
         let inputs = builder.inputs(self.sources).await?;
         let sinks = builder.sinks(&self.sinks).await?;
         let errors = builder.errors(self.letters.as_ref()).await?;
+        let retracts = |it: &(usize, &PlannedSink)| it.1.spec.changes == Changes::Retract;
+        let retracting = self.sinks.iter().enumerate().filter(retracts).map(|it| it.0).collect();
         let stages = self.graph.stages.into_iter().map(|it| {
             let operator = it.spec.build(it.name.clone(), it.emissions)?;
             Ok(RunningStage { name: it.name, operator, below: it.below, sinks: it.sinks, origin: it.origin })
@@ -110,6 +115,7 @@ impl QueryPlan {
             stages: stages.collect::<Result<_>>()?,
             late: self.graph.late.into_iter().map(Arc::new).collect(),
             late_sinks: self.late_sinks,
+            retracting,
             memory: state_memory(&options, &checkpoint)?,
             watermarks: self.watermarks,
             groups: self.groups,
@@ -165,7 +171,8 @@ impl Builder<'_> {
             source.bind(&scan_of(&planned))?;
             let PlannedSource { spec, decoding, used, .. } = planned;
             if is_static {
-                inputs.statics.push(StaticInput::new(at, spec.name.as_str().into(), source, decoding, used));
+                let (name, memory) = (spec.name.as_str().into(), self.environment.memory.clone());
+                inputs.statics.push(StaticInput::new(at, name, source, decoding, used, memory));
             } else {
                 inputs.streams.push(StreamInput { at, name: spec.name.as_str().into(), decoding, schema: used });
                 let limit = limit_of(self.options);

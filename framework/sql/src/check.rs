@@ -13,6 +13,7 @@ use tidegate_api::OutputMode;
 
 use crate::event_time::{event_time, event_time_columns, is_session};
 use crate::nodes::{Deduplicate, UserState, WatermarkNode, node_of};
+use crate::retract::retracted;
 use crate::table::{SourceTable, TableKind};
 
 mod join;
@@ -38,6 +39,8 @@ pub struct Extensions {
     pub update_mode: bool,
     /// `count(DISTINCT x)` of groups that the watermark closes (`count.distinct: exact`).
     pub count_distinct: bool,
+    /// Aggregations over aggregations may be in update and complete mode (`chained.aggregates: retract`).
+    pub chained_aggregates: bool,
 }
 
 /// Checks an analysed plan against an output mode, by Spark's rules.
@@ -62,7 +65,7 @@ pub fn check_with(plan: &LogicalPlan, mode: OutputMode, extensions: Extensions) 
         checker.refuse("complete mode: there is no aggregation in the query (or not in all of its parts) whose whole result could be kept; use append or update");
     }
     if checker.aggregates > 1 && mode != OutputMode::Append {
-        checker.several_aggregates();
+        checker.several_aggregates(plan);
     }
     checker.timestamps(plan.schema().fields().iter().map(AsRef::as_ref), "the result");
     if checker.refusals.is_empty() { Ok(()) } else { Err(checker.refusals) }
@@ -298,11 +301,17 @@ impl Checker {
         }
     }
 
-    fn several_aggregates(&mut self) {
+    fn several_aggregates(&mut self, plan: &LogicalPlan) {
         let mode = self.mode;
+        if self.extensions.chained_aggregates {
+            // What stands in the way of one aggregation does so for several.
+            let refusals = if self.refusals.is_empty() { retracted(plan, mode).err() } else { None };
+            self.refusals.extend(refusals.into_iter().flatten());
+            return;
+        }
         self.refuse(format!(
             "{mode} mode: more than one aggregation on a stream is possible in append mode only, where each group is \
-             final once it is emitted"
+             final once it is emitted; or set chained.aggregates: retract, so that rows are taken back when they change"
         ));
     }
 

@@ -9,6 +9,7 @@ use crate::clock::EpochClock;
 
 pub(crate) mod clock;
 pub(crate) mod json;
+pub(crate) mod multiset;
 pub(crate) mod session;
 pub(crate) mod text;
 pub(crate) mod time;

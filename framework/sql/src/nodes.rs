@@ -1,6 +1,7 @@
-//! What DataFusion's plans lack: the watermark, deduplication, user state, a hold on columns, and the columns that `window`
-//! and `session_window` add to a relation.
+//! What DataFusion's plans lack: the watermark, deduplication, user state, changes of aggregations, a hold on columns, and the
+//! columns that `window` and `session_window` add to a relation.
 
+mod changelog;
 mod deduplicate;
 mod keep_columns;
 pub(crate) mod session_window;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Extension, LogicalPlan, UserDefinedLogicalNode};
 
+pub use changelog::Changelog;
+pub(crate) use changelog::{CHANGE, change_of, with_change};
 pub use deduplicate::Deduplicate;
 pub(crate) use deduplicate::of_distinct;
 pub use keep_columns::KeepColumns;

@@ -38,7 +38,9 @@ async fn plans(args: &FileArgs, registry: &Registry) -> (Vec<String>, Vec<Proble
             Err(found) if found.is_empty() && !broken => problems.push(Problem {
                 file,
                 key: String::new(),
-                message: "a value that the plan needs is a reference, known only when the query starts".to_owned(),
+                message: "a value that the plan needs is a reference, or the columns of a source that declares none: known only \
+                          when the query starts"
+                    .to_owned(),
             }),
             Err(found) => problems.extend(found),
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use tidegate_api::Registry;
+use tidegate_api::{Registry, Result};
 
 use super::{DONE, FAILED, ProgressKind, RunArgs, WRONG, one_line, report};
 use crate::config::{Pipeline, Problem, References, load};
@@ -23,7 +23,7 @@ pub(super) fn run(args: RunArgs, registry: Registry, screen: &Screen) -> u8 {
         let prepared = threads.compute({
             let screen = screen.clone();
             async move { prepare(&args, &around_the_live_line(registry, &screen), &screen).await }
-        })?;
+        })??;
         let outcome = match prepared {
             Ok(jobs) => threads.run(jobs, style, &screen).map(|()| DONE),
             Err(problems) => {
@@ -49,7 +49,10 @@ fn around_the_live_line(registry: Registry, screen: &Screen) -> Registry {
     registry
 }
 
-async fn prepare(args: &RunArgs, registry: &Registry, screen: &Screen) -> Result<Vec<Job>, Vec<Problem>> {
+/// The queries that can start, or what is wrong with them.
+type Prepared = std::result::Result<Vec<Job>, Vec<Problem>>;
+
+async fn prepare(args: &RunArgs, registry: &Registry, screen: &Screen) -> Result<Prepared> {
     let over: Vec<(&str, &str)> = args.trigger.iter().map(|it| ("trigger", it.as_str())).collect();
     let (files, mut problems) = args.files.read(&over);
     let references = References::Resolve(screen.secrets().clone());
@@ -60,14 +63,17 @@ async fn prepare(args: &RunArgs, registry: &Registry, screen: &Screen) -> Result
         let Some(mut pipeline) = loaded.pipeline else { continue };
         pipeline.spec.options.take_over = args.take_over;
         pipeline.spec.options.adopt = args.adopt;
-        match pipeline.plan(registry).await {
+        // With a problem nothing will run: then nobody is asked for anything.
+        let planned =
+            if problems.is_empty() { pipeline.plan_to_run(registry).await? } else { pipeline.plan(registry).await };
+        match planned {
             Ok(plan) => jobs.push(Job { name: pipeline.spec.name.clone(), plan }),
             Err(found) => problems.extend(found),
         }
         pipelines.push(pipeline);
     }
     problems.extend(clashes(&pipelines));
-    if problems.is_empty() { Ok(jobs) } else { Err(problems) }
+    Ok(if problems.is_empty() { Ok(jobs) } else { Err(problems) })
 }
 
 /// Queries that share a name or a checkpoint: each would break the other.

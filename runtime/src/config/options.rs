@@ -16,7 +16,7 @@ use super::flat;
 use super::sections::{Entry, Findings, Section};
 
 /// All keys at the top level, for hints.
-const KNOWN: [&str; 34] = [
+const KNOWN: [&str; 35] = [
     "name",
     "checkpoint.location",
     "checkpoint.interval",
@@ -31,6 +31,7 @@ const KNOWN: [&str; 34] = [
     "emit.on.watermark",
     "update.mode",
     "count.distinct",
+    "chained.aggregates",
     "no.data.epochs",
     "max.rows.per.epoch",
     "max.bytes.per.epoch",
@@ -184,6 +185,12 @@ fn read_options(section: &mut Section, mut options: QueryOptions, findings: &mut
         other => Err(format!("found '{other}', expected refuse or exact")),
     });
     set(&mut options.extensions.count_distinct, exact);
+    let retract = section.parsed("chained.aggregates", findings, |text| match text.to_ascii_lowercase().as_str() {
+        "refuse" => Ok(false),
+        "retract" => Ok(true),
+        other => Err(format!("found '{other}', expected refuse or retract")),
+    });
+    set(&mut options.extensions.chained_aggregates, retract);
     options.max_ahead = section.value::<Duration>("watermark.max.ahead", findings);
     set(&mut options.no_data_epochs, section.value("no.data.epochs", findings));
     options.max_rows_per_epoch = section.value::<NonZeroU64>("max.rows.per.epoch", findings).map(NonZeroU64::get);

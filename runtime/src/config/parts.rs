@@ -48,7 +48,12 @@ pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut F
     let connector = connector?;
     let keys = match registry.find_source(&connector.value) {
         _ if connector.open => None,
-        Ok(found) => Some(found.keys()),
+        Ok(found) => {
+            if schema.is_none() && found.tells_columns() {
+                later(&format!("{}schema", section.prefix), findings);
+            }
+            Some(found.keys())
+        }
         Err(e) => {
             findings.add(&connector.written, without_key(&e.to_string()));
             None
@@ -58,6 +63,12 @@ pub(super) fn source(mut section: Section, registry: &Registry, findings: &mut F
     let name = section.name;
     let spec = SourceSpec { name, connector: connector.value, settings, format, mode, schema, watermark, is_static };
     (!schema_is_wrong).then_some(spec)
+}
+
+/// Notes a key whose value is only known when the query starts.
+fn later(key: &str, findings: &mut Findings) {
+    findings.written.insert(key.to_owned(), key.to_owned());
+    findings.unresolved.insert(key.to_owned());
 }
 
 /// Reads a view; nothing if it can't be planned.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use tidegate_api::{Registry, Settings};
-use tidegate_engine::{QueryPlan, QuerySpec, plan};
+use tidegate_api::{Error, Registry, Settings};
+use tidegate_engine::{QueryPlan, QuerySpec, ask_columns, plan};
 
 use super::flat::identity;
 use super::sections::{Findings, Section, Sections};
@@ -126,13 +126,24 @@ fn only_sink(
 }
 
 impl Pipeline {
-    /// Plans the query. No I/O. An error without problems: a value that the plan needs is a reference that was kept.
+    /// Plans the query. No I/O. An error without problems: a value that the plan needs is a reference that was kept, or the
+    /// columns that a source is asked for when the query starts.
     ///
     /// # Errors
     /// All that is wrong with it, by the keys as the user wrote them.
     pub async fn plan(&self, registry: &Registry) -> Result<QueryPlan, Vec<Problem>> {
         let planned = Box::pin(plan(self.spec.clone(), registry)).await;
         planned.map_err(|problems| problems.into_iter().filter_map(|it| self.in_their_words(it)).collect())
+    }
+
+    /// Plans the query that is to run: sources that declare no columns are asked for them.
+    ///
+    /// # Errors
+    /// As the sources that are asked; inside, as [`plan`](Self::plan).
+    pub async fn plan_to_run(&mut self, registry: &Registry) -> Result<Result<QueryPlan, Vec<Problem>>, Error> {
+        let asked = Box::pin(ask_columns(&mut self.spec, registry)).await;
+        asked.map_err(|e| e.within(format_args!("query '{}' can't be planned", self.spec.name)))?;
+        Ok(self.plan(registry).await)
     }
 
     /// A problem of the engine by the key that the user wrote: `sql` for `sinks.sink`, `views.v` for `views.v.sql`.

@@ -15,7 +15,7 @@ pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
     /// From the form in which the engine names a key to the form in which it was written.
     pub(super) written: BTreeMap<String, String>,
-    /// Keys whose value holds a reference that was left as it is.
+    /// Keys whose value holds a reference that was left as it is, or is only known when the query starts.
     pub(super) unresolved: BTreeSet<String>,
 }
 

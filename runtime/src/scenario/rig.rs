@@ -199,8 +199,9 @@ impl Rig {
 
     /// A started query, or why there is none.
     async fn started(&mut self) -> Result<Box<Query>, String> {
-        let pipeline = self.pipeline.clone()?;
-        let plan = pipeline.plan(&self.registry).await.map_err(|problems| all(&problems))?;
+        let mut pipeline = self.pipeline.clone()?;
+        let planned = pipeline.plan_to_run(&self.registry).await.map_err(|e| e.to_string())?;
+        let plan = planned.map_err(|problems| all(&problems))?;
         // A pending epoch is finished while the query starts: only a listener sees it.
         let recovered = Arc::new(Mutex::new(Vec::new()));
         let seen = recovered.clone();

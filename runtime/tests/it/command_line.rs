@@ -39,9 +39,8 @@ fn a_wrong_command_line_is_code_2() {
 fn plugins_lists_connectors_with_their_keys() {
     let folder = Folder::new();
     let text = folder.run(&["plugins"]).stdout;
-    for line in
-        ["source file", "source kafka", "source rate", "source socket", "sink cassandra", "sink console", "sink delta"]
-    {
+    let sources = ["source cassandra", "source file", "source kafka", "source rate", "source socket"];
+    for line in sources.into_iter().chain(["sink cassandra", "sink console", "sink delta"]) {
         assert!(text.lines().any(|it| it == line), "{line} in {text}");
     }
     assert!(text.contains("rows.per.second (a positive whole number, default 1): Rows produced per second"), "{text}");

@@ -16,8 +16,8 @@ fn every_example_is_valid() {
         let entries = std::fs::read_dir(examples.join(folder)).unwrap().map(|it| it.unwrap().path());
         entries.filter(|it| it.extension().is_some_and(|it| it == "yaml")).collect::<Vec<_>>()
     };
-    let all = [".", "clicks", "shop"].map(of).concat();
-    assert!(all.len() >= 8, "{all:?}");
+    let all = [".", "clicks", "logins", "shop"].map(of).concat();
+    assert!(all.len() >= 11, "{all:?}");
     for path in all {
         folder.run(&["validate", &path.display().to_string()]).says(0, &[]);
     }
@@ -46,16 +46,16 @@ fn windows_close_when_the_watermark_has_passed_them() {
         // The third file: the watermark is 10:07.
         &["10:00 18"],
         &["10:00 ink 2", "10:00 pen 2"],
-        &["09:55 10:05 4.5"],
+        &["09:55 10:05 4.5 18"],
         // The fourth: 10:21.
         &["10:05 9", "10:15 1"],
         &["10:05 ink 1", "10:05 pen 1", "10:15 ink 1"],
-        &["10:00 10:10 5.142857142857143", "10:05 10:15 4.5", "10:10 10:20 1.0"],
+        &["10:00 10:10 5.142857142857143 36", "10:05 10:15 4.5 9", "10:10 10:20 1.0 1"],
         &["10:01 10:11 pen 4", "10:02 10:14 ink 3"],
         // No more rows: 10:35.
         &["10:30 8"],
         &["10:30 pen 1"],
-        &["10:15 10:25 1.0", "10:25 10:35 8.0"],
+        &["10:15 10:25 1.0 1", "10:25 10:35 8.0 8"],
         &["10:17 10:22 ink 1"],
     ];
     assert_eq!(tables("windows"), expected);
@@ -93,6 +93,12 @@ fn joins_tell_what_was_clicked_and_what_was_not() {
         &["a2 10:01 NULL", "a3 10:02 NULL"],
     ];
     assert_eq!(tables("joins"), expected);
+}
+
+#[test]
+fn an_inner_join_needs_no_watermark() {
+    let expected: [&[&str]; 2] = [&["a1 10:00 10:03:00", "a2 10:01 10:08:00"], &["a4 10:20 10:21:00"]];
+    assert_eq!(tables("inner-join"), expected);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The Cassandra sink against a real node.
+//! The Cassandra sink and source against a real node.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that can not go on panics")]
 #![expect(clippy::print_stdout, reason = "skipped tests and seeds are shown")]
 
@@ -10,5 +10,6 @@ mod outage;
 mod refusals;
 mod replay;
 mod stand;
+mod tables;
 mod ties;
 mod types;

@@ -38,6 +38,8 @@ pub(crate) enum Emission {
     Closed,
     /// Groups that changed.
     Changed,
+    /// Groups that changed, as they were and as they are; the last column says which.
+    Changes,
     /// All groups.
     Whole,
     /// Rows that an operator lets through or makes once: the same in each output mode.

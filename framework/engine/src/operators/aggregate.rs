@@ -8,11 +8,16 @@
 //! merged = merge(state rows of the same keys, new)
 //! state := merged                                 // overlay
 //! emit changed = finish(merged), closed = finish(evicted: pane <= watermark), whole = finish(state)
+//!      changes = -finish(state rows), +finish(merged)                            // see `changes`
 //! ```
+//! Over an aggregate whose changes it reads, functions add up signed rows, and a group whose rows have all been taken back is no
+//! more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take;
@@ -27,8 +32,9 @@ use tidegate_epoch::OperatorNumbers;
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_sql::Panes;
 
+use super::changes::changes;
 use super::panes::Spread;
-use super::shape::{on_time, to_output};
+use super::shape::{filtered, not, on_time, to_output};
 use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, micros};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
@@ -53,6 +59,8 @@ pub(crate) struct AggregateSpec {
     pub(crate) keys: Vec<GroupKey>,
     /// Its rows come in panes of sliding windows.
     pub(crate) panes: Option<Panes>,
+    /// Its rows are changes: the first function counts those that are there.
+    pub(crate) retracts: bool,
     output: SchemaRef,
     physical: Option<Physical>,
 }
@@ -120,7 +128,7 @@ impl Physical {
 
 impl AggregateSpec {
     pub(crate) fn new(complete: bool, keys: Vec<GroupKey>, output: SchemaRef) -> Self {
-        Self { complete, keys, panes: None, output, physical: None }
+        Self { complete, keys, panes: None, retracts: false, output, physical: None }
     }
 
     /// The key column that is a window.
@@ -184,6 +192,13 @@ fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Ve
     accumulator.state(EmitTo::All)
 }
 
+/// The partial rows of the groups that an epoch changed.
+struct Changed {
+    /// As they were; kept only where changes are asked for.
+    before: Vec<RecordBatch>,
+    after: Vec<RecordBatch>,
+}
+
 /// An aggregate with its state.
 pub(crate) struct Aggregate {
     spec: AggregateSpec,
@@ -235,20 +250,38 @@ impl Aggregate {
     }
 
     /// Merges new rows with the state's rows of the same keys and puts the result into the overlay.
-    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<Vec<RecordBatch>> {
+    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<Changed> {
         if new.is_empty() {
-            return Ok(new);
+            return Ok(Changed { before: Vec::new(), after: new });
         }
         let new = concat(&self.physical.partial, &new)?;
         let stored = self.state.matching(&new)?;
-        let merged = if stored.num_rows() == 0 {
+        let mut before = if self.emissions.contains(&Emission::Changes) { vec![stored.clone()] } else { Vec::new() };
+        let mut merged = if stored.num_rows() == 0 {
             new
         } else {
             // Stored rows first: order-sensitive aggregates see them as the older ones.
-            concat(&self.physical.partial, &merge_with(&self.physical.merge, runner, vec![stored, new]).await?)?
+            let both = vec![stored, new];
+            concat(&self.physical.partial, &merge_with(&self.physical.merge, runner, both).await?)?
         };
+        if self.spec.retracts && self.physical.empty.is_none() {
+            merged = self.without_gone(merged)?;
+        }
         self.state.put(merged.clone())?;
-        Ok(vec![merged])
+        let mut after = vec![merged];
+        [&mut before, &mut after].into_iter().for_each(|it| it.retain(|it| it.num_rows() > 0));
+        Ok(Changed { before, after })
+    }
+
+    /// The groups that have rows; the state forgets the others.
+    fn without_gone(&mut self, merged: RecordBatch) -> Result<RecordBatch> {
+        let rows = merged.columns().get(self.physical.key_count).and_then(|it| it.as_primitive_opt::<Int64Type>());
+        let rows = rows.ok_or_else(|| Error::internal("an aggregate of changes does not count its rows"))?;
+        let there = BooleanArray::from_unary(rows, |count| count != 0);
+        if there.true_count() < merged.num_rows() {
+            self.state.remove(&filtered(&merged, &not(&there))?)?;
+        }
+        filtered(&merged, &there)
     }
 
     async fn finish(&self, runner: &Runner, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
@@ -287,7 +320,7 @@ impl Operator for Aggregate {
         let mut at = ctx.clock.monotonic();
         let mut numbers = OperatorNumbers { name: "stateStoreSave".to_owned(), ..OperatorNumbers::default() };
         let new = self.new_rows(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
-        let changed = self.store(new, ctx.runner).await?;
+        let Changed { before, after: changed } = self.store(new, ctx.runner).await?;
         numbers.rows_updated = changed.iter().map(|it| it.num_rows() as u64).sum();
         numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
@@ -304,11 +337,15 @@ impl Operator for Aggregate {
         let mut emitted = Emitted::new();
         for emission in &self.emissions {
             let rows = match emission {
-                Emission::Changed | Emission::Rows => changed.clone(),
+                Emission::Changed | Emission::Changes | Emission::Rows => changed.clone(),
                 Emission::Closed => closed.clone(),
                 Emission::Whole => self.state.all()?,
             };
-            emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
+            let mut rows = self.finish(ctx.runner, rows).await?;
+            if *emission == Emission::Changes {
+                rows = changes(&self.finish(ctx.runner, before.clone()).await?, &rows)?;
+            }
+            emitted.insert(*emission, rows);
         }
         Ok((emitted, numbers))
     }

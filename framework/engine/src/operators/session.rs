@@ -331,7 +331,7 @@ impl Operator for Sessions {
                 Emission::Whole => self.state.all()?,
                 Emission::Closed => closed.clone(),
                 Emission::Changed => changed.clone(),
-                Emission::Rows => Vec::new(),
+                Emission::Changes | Emission::Rows => Vec::new(),
             };
             emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
         }

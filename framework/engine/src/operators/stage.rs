@@ -87,7 +87,7 @@ impl RunningStage {
         shape
     }
 
-    pub(crate) fn snapshots(&self) -> impl Iterator<Item = Result<OperatorSnapshot>> {
+    pub(crate) fn snapshots(&self) -> impl Iterator<Item = OperatorSnapshot> {
         self.operator.stores().iter().map(KeyedState::snapshot)
     }
 

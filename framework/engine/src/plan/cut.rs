@@ -12,8 +12,8 @@ use tidegate_api::{Error, OutputMode, Result};
 
 use super::late::{LatePort, beside, late_ports};
 use super::physical::PiecePlanner;
-use super::stage_leaf::StageLeaf;
-use super::stateful::{Planned, is_stateful, planned};
+use super::stage_leaf::{StageLeaf, reads_changes};
+use super::stateful::{Asked, Planned, is_stateful, planned};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
 use crate::exec::{LeafExec, LeafId};
@@ -187,10 +187,12 @@ impl<'a> GraphBuilder<'a> {
 
     /// The leaf of a node's stage, which it shares with an identical one. Append and update share state; complete, which
     /// neither drops nor evicts, has its own. So has each group of sinks where the watermark acts.
-    fn stage(&mut self, node: LogicalPlan, asked: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
+    fn stage(&mut self, node: LogicalPlan, emission: Emission, sink: &SinkId) -> Result<LogicalPlan, DataFusionError> {
+        let leaf_schema = node.schema().clone();
+        let (node, asked) = Asked::of(node, emission);
         let schema = node.schema().clone();
         let wide = self.wide.as_ref().map(|it| it.iter().find(|it| it.0 == node).map(|it| it.1.clone()));
-        // An operator over an aggregate reads what the lower one has closed.
+        // An operator over an aggregate reads what the lower one has closed, unless it asks for changes.
         let inputs = node.inputs().into_iter().map(|it| self.cut(it.clone(), Emission::Closed, sink));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let below = inputs.iter().flat_map(stages_in).collect();
@@ -203,10 +205,11 @@ impl<'a> GraphBuilder<'a> {
                 stage.emissions.insert(emission);
                 stage.sinks.insert(sink.at);
             }
-            return Ok(StageLeaf::plan(at, emission, schema));
+            return Ok(StageLeaf::plan(at, emission, leaf_schema));
         }
         let at = self.known.len();
-        if let Some(wide) = wide {
+        // What is late was dropped before it changed anything.
+        if let Some(wide) = wide.filter(|_| !reads_changes(&identity.plan)) {
             let late = late_ports(&identity.plan, wide.as_ref(), complete)?;
             self.late.extend(late.into_iter().map(|it| (at, it)));
         }
@@ -218,7 +221,7 @@ impl<'a> GraphBuilder<'a> {
         self.known.push(identity);
         self.first.push(first.unwrap_or(at));
         self.waiting.extend(ports.into_iter().enumerate().map(|(port, plan)| (at, port, plan)));
-        Ok(StageLeaf::plan(at, emission, schema))
+        Ok(StageLeaf::plan(at, emission, leaf_schema))
     }
 
     /// The plan as if no stage below it were there once for each group.

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use datafusion::physical_plan::displayable;
 
-use tidegate_api::Replay;
+use tidegate_api::{Changes, Replay};
 use tidegate_epoch::Tolerance;
+use tidegate_sql::CHANGE_COLUMN;
 
 use super::cut::Target;
 use super::{PlannedLetters, PlannedSink, QueryPlan};
@@ -56,6 +57,9 @@ impl QueryPlan {
             let effort = if sink.part.best_effort { ", best effort" } else { "" };
             writeln!(text, "sink {} ({}, {} mode{effort})", sink.part.name, sink.part.connector, sink.spec.mode)?;
             writeln!(text, "    guarantee: {}", self.guarantee(sink))?;
+            if sink.spec.changes == Changes::Retract {
+                writeln!(text, "    {CHANGE_COLUMN}: -1 for a row that no longer is, +1 for one that is there now")?;
+            }
             self.write_group(text, at)?;
             if self.late_sinks.contains(&at) {
                 self.write_late(text)?;
@@ -136,6 +140,7 @@ impl QueryPlan {
                 .map(|it| match it {
                     Emission::Closed => "groups that the watermark closes (append)",
                     Emission::Changed => "groups that changed (update)",
+                    Emission::Changes => "groups that changed, as they were and as they are",
                     Emission::Whole => "all groups (complete)",
                     Emission::Rows => "rows as they come",
                 })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use datafusion::common::DFSchemaRef;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 
@@ -51,6 +52,13 @@ impl StageLeaf {
     pub(crate) fn arrow_schema(&self) -> SchemaRef {
         Arc::clone(self.schema.inner())
     }
+}
+
+/// True if a plan that is cut already reads what an aggregate changed, and not just what it has closed.
+pub(crate) fn reads_changes(plan: &LogicalPlan) -> bool {
+    let reads = |node: &LogicalPlan| StageLeaf::of(node).is_some_and(|it| it.emission == Emission::Changes);
+    // The visitor does not fail.
+    plan.exists(|node| Ok(reads(node))).unwrap_or(false)
 }
 
 impl Hash for StageLeaf {

@@ -11,9 +11,10 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, lit, when,
 };
 use tidegate_sql::event_time::{EventTime, event_time, is_session, window_size_us};
-use tidegate_sql::{Deduplicate, UserState, by_panes, reads_stream};
+use tidegate_sql::{Changelog, Deduplicate, UserState, by_panes, reads_stream};
 
 use super::join::planned_join;
+use super::stage_leaf::reads_changes;
 use crate::exec::leaf::Emission;
 use crate::operators::OperatorSpec;
 use crate::operators::aggregate::{AggregateSpec, GroupKey};
@@ -41,7 +42,10 @@ pub(super) fn is_stateful(node: &LogicalPlan, asked: Emission) -> bool {
     let stateful = match node {
         LogicalPlan::Aggregate(_) => true,
         LogicalPlan::Join(join) => return reads_stream(&join.left) && reads_stream(&join.right),
-        LogicalPlan::Extension(it) => it.node.as_any().is::<Deduplicate>() || it.node.as_any().is::<UserState>(),
+        LogicalPlan::Extension(it) => {
+            let any = it.node.as_any();
+            any.is::<Deduplicate>() || any.is::<UserState>() || any.is::<Changelog>()
+        }
         // Over the whole result of an aggregation a limit is one of each epoch.
         LogicalPlan::Limit(limit) => limit.fetch.is_some() && (asked != Emission::Whole || !aggregates(&limit.input)),
         _ => false,
@@ -55,8 +59,29 @@ fn aggregates(plan: &LogicalPlan) -> bool {
     plan.exists(|node| Ok(found(node))).unwrap_or(false)
 }
 
+/// What a query sees of an aggregate.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) emission: Emission,
+    /// It keeps all groups, and late rows too.
+    pub(super) complete: bool,
+}
+
+impl Asked {
+    /// What a stateful node is asked for where its reader wants `emission`, with the node that answers: changes are those of the
+    /// aggregate below.
+    pub(super) fn of(node: LogicalPlan, emission: Emission) -> (LogicalPlan, Self) {
+        if let LogicalPlan::Extension(it) = &node
+            && let Some(changes) = it.node.as_any().downcast_ref::<Changelog>()
+        {
+            return (changes.input.clone(), Self { emission: Emission::Changes, complete: changes.complete });
+        }
+        (node, Self { emission, complete: emission == Emission::Whole })
+    }
+}
+
 /// The operator of a stateful node whose inputs are cut already. `schema` is that of the rows that it emits.
-pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Emission) -> Result<Planned, DataFusionError> {
+pub(super) fn planned(node: &LogicalPlan, schema: &DFSchemaRef, asked: Asked) -> Result<Planned, DataFusionError> {
     match node {
         LogicalPlan::Aggregate(aggregate) => match session_key(aggregate)? {
             Some(at) => planned_sessions(aggregate, at, schema, asked),
@@ -170,17 +195,18 @@ pub(super) fn end_of(time: Expr, field: &Field) -> Expr {
     }
 }
 
-fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Emission) -> Result<Planned, DataFusionError> {
+fn planned_aggregate(aggregate: Aggregate, schema: &DFSchemaRef, asked: Asked) -> Result<Planned, DataFusionError> {
+    let retracts = reads_changes(&aggregate.input);
     let (aggregate, panes) = match by_panes(&aggregate)? {
         Some((aggregate, panes)) => (aggregate, Some(panes)),
         None => (aggregate, None),
     };
     let (aggregate, keys) = with_plain_keys(aggregate)?;
-    let complete = asked == Emission::Whole;
+    let Asked { emission, complete } = asked;
     let mut spec = AggregateSpec::new(complete, keys, Arc::clone(schema.inner()));
-    spec.panes = panes;
+    (spec.panes, spec.retracts) = (panes, retracts);
     let ports = vec![LogicalPlan::Aggregate(aggregate)];
-    Ok(Planned { kind: "aggregate", complete, emission: asked, spec: Box::new(spec), ports })
+    Ok(Planned { kind: "aggregate", complete, emission, spec: Box::new(spec), ports })
 }
 
 /// The key that is a session.
@@ -199,7 +225,7 @@ fn planned_sessions(
     aggregate: &Aggregate,
     at: usize,
     schema: &DFSchemaRef,
-    asked: Emission,
+    asked: Asked,
 ) -> Result<Planned, DataFusionError> {
     let mut keys = Vec::new();
     let mut timed = false;
@@ -211,11 +237,11 @@ fn planned_sessions(
             keys.push(key.clone());
         }
     }
-    let complete = asked == Emission::Whole;
+    let Asked { emission, complete } = asked;
     let below = Aggregate::try_new(aggregate.input.clone(), keys, aggregate.aggr_expr.clone())?;
     let spec = SessionSpec::new(at, timed, complete, Arc::clone(schema.inner()));
     let ports = vec![LogicalPlan::Aggregate(below)];
-    Ok(Planned { kind: "session", complete, emission: asked, spec: Box::new(spec), ports })
+    Ok(Planned { kind: "session", complete, emission, spec: Box::new(spec), ports })
 }
 
 /// The aggregate with keys that hash and store well: a window by its end alone, a constant where there is no key.

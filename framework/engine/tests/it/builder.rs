@@ -2,6 +2,8 @@
 
 mod group_state;
 mod handles;
+mod killed;
+mod logins;
 mod program;
 mod sinks;
 mod state;

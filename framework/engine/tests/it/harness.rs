@@ -97,7 +97,11 @@ impl Rig {
     }
 
     pub(crate) async fn plan(&self, spec: QuerySpec) -> Result<QueryPlan, Vec<Problem>> {
-        plan(spec, &self.memory.register(Registry::new())).await
+        plan(spec, &self.registry()).await
+    }
+
+    pub(crate) fn registry(&self) -> Registry {
+        self.memory.register(Registry::new())
     }
 
     pub(crate) async fn start(&self, spec: QuerySpec) -> tidegate_api::Result<Query> {
@@ -111,7 +115,7 @@ impl Rig {
         plan.build(self.environment()).await
     }
 
-    fn environment(&self) -> Environment {
+    pub(crate) fn environment(&self) -> Environment {
         *self.faults.lock().unwrap() = Faults::default();
         Environment {
             clock: self.clock.clone(),

@@ -12,5 +12,6 @@ mod parallelism;
 mod past_spark;
 mod plans;
 mod restart;
+mod retraction;
 mod stateful;
 mod statics;

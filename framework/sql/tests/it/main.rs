@@ -7,6 +7,7 @@ mod functions;
 mod names;
 mod plans;
 mod refusals;
+mod retraction;
 mod streaming;
 mod support;
 mod used_fields;

@@ -110,7 +110,7 @@ impl Program for GroupsProgram {
     }
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
-        self.states.iter().map(KeyedState::snapshot).collect()
+        Ok(self.states.iter().map(KeyedState::snapshot).collect())
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {

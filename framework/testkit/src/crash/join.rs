@@ -126,7 +126,7 @@ impl Program for JoinProgram {
     }
 
     fn snapshot(&self) -> Result<Vec<OperatorSnapshot>> {
-        self.sides.iter().map(KeyedState::snapshot).collect()
+        Ok(self.sides.iter().map(KeyedState::snapshot).collect())
     }
 
     fn wants_epoch_without_data(&self, used: &Watermarks, next: &Watermarks) -> bool {

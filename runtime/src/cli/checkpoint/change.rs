@@ -34,7 +34,9 @@ pub(super) async fn plan(
     let mut problems = loaded.problems;
     if let Some(mut pipeline) = loaded.pipeline {
         set(&mut pipeline.spec.options);
-        match pipeline.plan(registry).await {
+        let planned =
+            if problems.is_empty() { pipeline.plan_to_run(registry).await? } else { pipeline.plan(registry).await };
+        match planned {
             Ok(plan) if problems.is_empty() => return Ok((pipeline, plan)),
             Ok(_) => {}
             Err(found) => problems.extend(found),

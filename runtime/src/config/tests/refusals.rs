@@ -120,6 +120,7 @@ fn late_rows_go_to_a_sink_that_is_there_and_gets_nothing_else() {
     one_problem(&sinks(alone), &["sinks: found that of late rows only", "expected another one, or 'sql'"]);
     one_problem(&small_with("watermark.on.add: wait"), &["watermark.on.add", "'wait'", "hold or follow"]);
     one_problem(&small_with("count.distinct: maybe"), &["count.distinct", "'maybe'", "refuse or exact"]);
+    one_problem(&small_with("chained.aggregates: all"), &["chained.aggregates", "'all'", "refuse or retract"]);
     one_problem(&small_with("update.mode: all"), &["update.mode", "'all'", "spark or extended"]);
 }
 

@@ -41,6 +41,7 @@ state.spill.dir: /tmp/spill
 tasks.max: 2
 update.mode: extended
 count.distinct: exact
+chained.aggregates: retract
 watermark.on.add: follow
 exactly.once.support: requested
 output.mode: complete
@@ -57,6 +58,7 @@ sources.s.static: true",
     assert_eq!(options.watermark_policy, WatermarkPolicy::Max);
     assert!(options.emit_in_same_epoch && options.follow_when_added);
     assert!(options.extensions.update_mode && options.extensions.count_distinct);
+    assert!(options.extensions.chained_aggregates);
     assert_eq!(options.target_latency, Some(Duration::from_millis(500)));
     assert_eq!(options.max_ahead, Some(Duration::from_secs(3600)));
     assert!(!options.no_data_epochs && !options.stage_outputs);
