@@ -8,6 +8,7 @@
 # idle      CPU of a process that waits
 # flame     a flame graph of job A (needs perf and inferno)
 # stateful  sessions, joins, deduplication and counts with much state, on tidegate and PySpark: results compared, warm rates
+# state     a gigabyte of state: the pauses of commits and snapshots, a restart after SIGKILL (needs no broker, has one)
 # soak      memory and CPU at 50,000 events a second, for as long as is wanted
 # `run.sh WHAT --help` tells the options. TIDEGATE_BIN and TIDEGATE_FLOOR take binaries that are there instead of building;
 # TIDEGATE_BENCH_PORT is the broker's port, TIDEGATE_BENCH_DIR where it keeps its data (default: thrown away).
@@ -44,7 +45,7 @@ fi
 BROKER=${TIDEGATE_BENCH_DIR:-$BROKER}
 trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER" ${MEMORY:+"$MEMORY"}' EXIT
 tests/stand/kafka.sh up "$PORT" "$BROKER" > /dev/null
-echo "tests/bench/run.sh $WHAT $*: commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
+echo "tests/bench/run.sh $WHAT $(sed 's/ *--out [^ ]*//' <<< "$*"): commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
     "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
 python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER/runs" --cache "$CACHE" \
     "${extra[@]}" "$@"

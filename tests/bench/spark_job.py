@@ -35,4 +35,6 @@ if job.get("deduplicate"):
 writer = rows.writeStream.format(sink["format"]).outputMode(job["mode"]).options(**sink["options"])
 query = writer.option("checkpointLocation", f"{job['folder']}/checkpoint").trigger(availableNow=True).start()
 query.awaitTermination()
+# RocksDB's threads log through the JVM: one that is still at work when it ends crashes it.
+spark._jvm.org.apache.spark.sql.execution.streaming.state.StateStore.stop()
 spark.stop()
