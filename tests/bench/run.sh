@@ -45,7 +45,7 @@ fi
 BROKER=${TIDEGATE_BENCH_DIR:-$BROKER}
 trap 'tests/stand/kafka.sh down $PORT "$BROKER" > /dev/null; rm -rf "$FOLDER" ${MEMORY:+"$MEMORY"}' EXIT
 tests/stand/kafka.sh up "$PORT" "$BROKER" > /dev/null
-echo "tests/bench/run.sh $WHAT $(sed 's/ *--out [^ ]*//' <<< "$*"): commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
+echo "tests/bench/run.sh $WHAT$(sed 's/ *--out [^ ]*//; s/./ &/' <<< "$*"): commit $(git rev-parse --short HEAD), $(date -u +%F), $(nproc) cores," \
     "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
 python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER/runs" --cache "$CACHE" \
     "${extra[@]}" "$@"
