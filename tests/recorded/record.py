@@ -4,6 +4,7 @@ usage: record.py [--per-cell N] [--seed S] [--threads T] [--cells NAME,...] [--o
 
 A cell is an operator in an output mode. Each case draws a query of its cell, rows that are partly late, epochs, and often a
 restart; Spark runs it epoch by epoch, and what came out of each epoch is written down as the scenario's expectation.
+A case whose very query is in the file already is not run again.
 Needs the Python with PySpark that tests/setup.sh prepares. The test `recorded_answers_are_spark_s` replays the file.
 """
 import argparse
@@ -307,6 +308,16 @@ def write(path, done):
         out.writelines(done[at] + "\n" for at in sorted(done))
 
 
+def known(path, cases):
+    """The lines of a file that are of these cases, by their numbers."""
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        lines = {(it := json.loads(line)["scenario"])["name"]: (it["pipeline"], line.rstrip("\n")) for line in file}
+    wanted = [(at, json.loads(json.dumps(case.pipeline())), lines.get(case.name)) for at, case in enumerate(cases)]
+    return {at: line[1] for at, pipeline, line in wanted if line and line[0] == pipeline}
+
+
 def main():
     args = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     args.add_argument("--per-cell", type=int, default=20)
@@ -317,8 +328,8 @@ def main():
     args = args.parse_args()
     cells = args.cells.split(",") if args.cells else CELLS
     cases = [Case(cell, number, args.seed) for number in range(args.per_cell) for cell in cells]
-    spark, lock, done, root = session_of(args.threads), threading.Lock(), {}, tempfile.mkdtemp()
-    waiting = iter(list(enumerate(cases)))
+    spark, lock, done, root = session_of(args.threads), threading.Lock(), known(args.out, cases), tempfile.mkdtemp()
+    waiting = iter([it for it in enumerate(cases) if it[0] not in done])
 
     def work():
         while True:
