@@ -14,8 +14,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use tidegate_api::{Clock, Error, Result};
 use tidegate_epoch::state::{KeyedState, StateMemory};
 use tidegate_epoch::{
-    Closing, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program, SourceInput,
-    SplitInput, StaticVersion, WatermarkNode, Watermarks,
+    Closing, Deltas, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorSnapshot, Outputs, Program,
+    SourceInput, SplitInput, StaticVersion, WatermarkNode, Watermarks,
 };
 use tidegate_sql::EpochClock;
 use tokio::sync::mpsc;
@@ -343,7 +343,7 @@ impl Program for QueryProgram {
         self.stages.iter_mut().for_each(RunningStage::discard);
     }
 
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()> {
         self.stages.iter_mut().try_for_each(RunningStage::clear)?;
         // A stage whose group has parted from another's has that one's state, up to where the checkpoint names its own.
         let mut following: BTreeMap<_, _> = self.stages.iter().flat_map(RunningStage::origins).collect();
@@ -355,9 +355,10 @@ impl Program for QueryProgram {
             }
             self.keep_within_memory()?;
         }
-        for epoch in &deltas {
+        for epoch in deltas {
+            let epoch = epoch?;
             following.retain(|name, _| epoch.iter().all(|it| it.operator != *name));
-            for delta in epoch {
+            for delta in &epoch {
                 self.store_named(&delta.operator)?.apply(delta)?;
                 for (name, _) in following.iter().filter(|it| *it.1 == delta.operator) {
                     self.store_named(name)?.apply(&OperatorDelta { operator: name.clone(), ..delta.clone() })?;

@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing))]
 
+mod ahead;
 mod checkpoint;
 pub mod fault;
 mod handle;

@@ -217,6 +217,9 @@ impl OperatorSnapshot {
     }
 }
 
+/// The deltas of epochs, read as they are asked for; damaged ones are errors.
+pub type Deltas<'a> = dyn Iterator<Item = Result<Vec<OperatorDelta>>> + 'a;
+
 /// What an epoch computes.
 #[async_trait]
 pub trait Program: Send + 'static {
@@ -267,8 +270,8 @@ pub trait Program: Send + 'static {
     /// whether it fails or not.
     ///
     /// # Errors
-    /// `Config` if an operator or its layout is not the one of this query, saying what differs.
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()>;
+    /// `Config` if an operator or its layout is not the one of this query, saying what differs; as `deltas`.
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()>;
 
     /// The whole sealed state. Cheap: batches are shared, not copied.
     ///

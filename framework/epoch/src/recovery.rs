@@ -2,15 +2,21 @@
 
 mod newest;
 
-use tidegate_api::{Error, Result};
+use tidegate_api::{AttemptId, Error, Result};
+use tokio::task::JoinHandle;
 
+use crate::ahead::ahead;
 use crate::checkpoint::Checkpoint;
 use crate::log::{Commit, Record};
-use crate::program::{OperatorDelta, OperatorSnapshot, Program};
+use crate::program::{OperatorSnapshot, Program};
 use crate::sink_task::SinkStands;
+use crate::snapshot::SnapshotFiles;
 use crate::state::decode_deltas;
 
 pub(crate) use newest::{Newest, Verdict};
+
+/// So many deltas take longer to decode than a thread to start.
+const WORTH_A_THREAD: usize = 4;
 
 /// The state after an epoch: a snapshot and the records since.
 #[derive(Clone, Default)]
@@ -27,9 +33,10 @@ impl Chain {
         let Some(last) = last else { return Ok(chain) };
         let snapshots = checkpoint.snapshots.list().await?;
         let mut next = Some((last.epoch, last.attempt));
+        let likely = Likely::begin(&checkpoint.snapshots, snapshots.iter().rev().find(|it| Some(**it) <= next));
         while let Some((epoch, attempt)) = next {
             if snapshots.contains(&(epoch, attempt)) {
-                chain.snapshot = checkpoint.snapshots.read(epoch, attempt).await?;
+                chain.snapshot = likely.take((epoch, attempt)).await?;
                 break;
             }
             let (record, delta) = checkpoint.wal.read(epoch, attempt).await?;
@@ -69,8 +76,39 @@ impl Chain {
         let decode = |(record, delta): &(Record, Vec<u8>)| {
             decode_deltas(delta).map_err(|e| e.within(format!("state delta of epoch {}", record.epoch())))
         };
-        let deltas: Vec<Vec<OperatorDelta>> = self.records.iter().map(decode).collect::<Result<_>>()?;
-        program.restore(self.snapshot.clone(), deltas)
+        let snapshot = self.snapshot.clone();
+        if self.records.len() < WORTH_A_THREAD {
+            return program.restore(snapshot, &mut self.records.iter().map(decode));
+        }
+        ahead(self.records.iter().map(decode), |deltas| program.restore(snapshot, deltas))
+    }
+}
+
+/// The snapshot that is read while the records after it are: of those at or before the epoch the newest, which is the one but
+/// where an old owner or another branch left it.
+struct Likely {
+    files: SnapshotFiles,
+    read: Option<(Snapshot, JoinHandle<Result<Vec<OperatorSnapshot>>>)>,
+}
+
+type Snapshot = (u64, AttemptId);
+
+impl Likely {
+    fn begin(files: &SnapshotFiles, of: Option<&Snapshot>) -> Self {
+        let read = of.copied().map(|(epoch, attempt)| {
+            let files = files.clone();
+            ((epoch, attempt), tokio::spawn(async move { files.read(epoch, attempt).await }))
+        });
+        Self { files: files.clone(), read }
+    }
+
+    async fn take(self, (epoch, attempt): Snapshot) -> Result<Vec<OperatorSnapshot>> {
+        match self.read {
+            Some((of, read)) if of == (epoch, attempt) => {
+                read.await.map_err(|e| Error::internal("the reading of a snapshot broke off").because(e))?
+            }
+            _ => self.files.read(epoch, attempt).await,
+        }
     }
 }
 

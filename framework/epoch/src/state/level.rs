@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use hashbrown::HashTable;
+use arrow_array::BinaryArray;
+use hashbrown::{HashTable, hash_table};
 
 use super::chunk::{Chunk, Place};
 use super::layout::{Pieces, StateLayout};
@@ -142,6 +143,22 @@ impl Level {
         index.find(wanted.hash, same).map(|it| it.place)
     }
 
+    /// Where the rows of these panes and hashes are, going by hashes alone. The index is larger than any cache; reads that wait
+    /// for nothing but a hash overlap.
+    pub(super) fn guess(&self, wanted: impl Iterator<Item = (Option<i64>, u64)>) -> Vec<Place> {
+        let place = |pane, hash| Some(self.index(pane)?.find(hash, |it| it.hash == hash)?.place);
+        wanted.map(|(pane, hash)| place(pane, hash).unwrap_or(Place::NONE)).collect()
+    }
+
+    /// As [`find`](Self::find), with the row's [`guess`](Self::guess).
+    pub(super) fn find_guessed(&self, guess: Place, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
+        match guess {
+            Place::NONE => None,
+            _ if !self.several && self.has_key(guess, wanted.key, lent) => Some(guess),
+            _ => self.find(wanted, lent),
+        }
+    }
+
     /// The index that a key of this pane is in.
     fn index(&self, pane: Option<i64>) -> Option<&Index> {
         match &self.shared {
@@ -175,6 +192,26 @@ impl Level {
             return;
         }
         index.insert_unique(hash, Entry { hash, place: to }, |it| it.hash);
+    }
+
+    /// Makes all rows of a chunk in memory findable by their `keys` and `hashes`; false if a key is there already.
+    pub(super) fn point_new(&mut self, piece: Option<i64>, id: u32, keys: &BinaryArray, hashes: &[u64]) -> bool {
+        let index = index_of(&mut self.shared, &mut self.panes, piece);
+        index.reserve(hashes.len(), |it| it.hash);
+        let chunks = &self.chunks;
+        hashes.iter().enumerate().all(|(row, hash)| {
+            let key = keys.value(row);
+            let held = |it: Place| chunks.get(it.chunk as usize).and_then(Option::as_ref);
+            let same =
+                |it: &Entry| it.hash == *hash && held(it.place).is_some_and(|chunk| chunk.has_key(it.place.row(), key));
+            match index.entry(*hash, same, |it| it.hash) {
+                hash_table::Entry::Occupied(_) => false,
+                hash_table::Entry::Vacant(free) => {
+                    free.insert(Entry { hash: *hash, place: Place::new(id, row) });
+                    true
+                }
+            }
+        })
     }
 
     /// A chunk, to be changed in what it is not found by.

@@ -11,6 +11,7 @@ use super::layout::StateLayout;
 use super::level::{Identity, Lent, Level};
 use super::overlay::Overlay;
 use super::spill::SpillFolder;
+use crate::ahead::ahead;
 use crate::program::{OperatorDelta, OperatorSnapshot};
 use read::Keys;
 
@@ -22,6 +23,9 @@ mod rows;
 mod tests;
 
 pub use rows::{Matches, Probe, RowRef};
+
+/// So many batches of a snapshot take longer to cut than a thread to start.
+const WORTH_A_THREAD: usize = 4;
 
 /// The state of one operator: at most one row a key, or several if the layout has a row column. All changes go to an overlay; [`seal`](Self::seal) makes it the
 /// state, [`discard`](Self::discard) forgets it. No call looks at rows that it does not return or change, but
@@ -189,9 +193,21 @@ impl KeyedState {
     /// `Config` if the snapshot is of another operator or layout.
     pub fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
         self.layout.admit(&snapshot.operator, &snapshot.layout)?;
+        let cut = |rows: Result<RecordBatch>| Chunk::cut(&self.layout, &self.layout.adopt(&rows?)?, None);
+        self.sealed = if snapshot.rows.len() + snapshot.later.len() < WORTH_A_THREAD {
+            self.level_of(&mut snapshot.batches().map(cut))?
+        } else {
+            ahead(snapshot.batches().map(cut), |chunks| self.level_of(chunks))?
+        };
+        self.discard();
+        Ok(())
+    }
+
+    /// A level of the chunks of a snapshot.
+    fn level_of(&self, chunks: &mut dyn Iterator<Item = Result<Vec<(Chunk, Vec<u64>)>>>) -> Result<Level> {
         let mut level = Level::new(&self.layout);
-        for rows in snapshot.batches() {
-            for (chunk, hashes) in Chunk::cut(&self.layout, &self.layout.adopt(&rows?)?, None)? {
+        for chunks in chunks {
+            for (chunk, hashes) in chunks? {
                 let keys = chunk.held().and_then(|it| it.keys.bytes().cloned());
                 let (piece, id) = (chunk.piece(), level.add(chunk.without_keys(&self.layout)));
                 if level.has_several() {
@@ -199,19 +215,12 @@ impl KeyedState {
                     continue;
                 }
                 let keys = keys.ok_or_else(|| Error::internal("rows of a snapshot have no keys"))?;
-                for (row, hash) in hashes.iter().enumerate() {
-                    let Some(chunk) = level.chunk(id) else { continue };
-                    let wanted = Identity { pane: chunk.pane(row), hash: *hash, key: keys.value(row), id: None };
-                    if level.find(wanted, &Lent::NONE).is_some() {
-                        return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
-                    }
-                    level.point(piece, *hash, Place::NONE, Place::new(id, row));
+                if !level.point_new(piece, id, &keys, &hashes) {
+                    return Err(self.layout.wrong("a key stands twice in a snapshot".into()));
                 }
             }
         }
-        self.sealed = level;
-        self.discard();
-        Ok(())
+        Ok(level)
     }
 
     fn apply_to_overlay(&mut self, delta: &OperatorDelta) -> Result<()> {
@@ -229,13 +238,13 @@ impl KeyedState {
         let mut replaced = Vec::with_capacity(hashes.len());
         let new = self.overlay.level.chunk(id);
         let panes = hashes.iter().enumerate().map(|(row, hash)| (new.and_then(|it| it.pane(row)), *hash));
-        let lent = self.sealed.lend(panes)?;
-        for (row, hash) in hashes.iter().enumerate() {
+        let (lent, guesses) = (self.sealed.lend(panes.clone())?, self.sealed.guess(panes));
+        for ((row, hash), guess) in hashes.iter().enumerate().zip(guesses) {
             let Some(chunk) = self.overlay.level.chunk(id) else { continue };
             let key = chunk.key(row).unwrap_or_default();
             let (piece, wanted) = (chunk.piece(), Identity { pane: chunk.pane(row), hash: *hash, key, id: None });
             let known = self.overlay.level.find(wanted, &Lent::NONE);
-            let below = if known.is_none() { self.sealed_row(wanted, &lent) } else { None };
+            let below = if known.is_none() { self.guessed_row(guess, wanted, &lent) } else { None };
             let below = match (known, below) {
                 (Some(known), _) if known.chunk >= first => {
                     let operator = &self.layout.operator;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tidegate_api::Result;
 use tidegate_epoch::state::KeyedState;
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
+    Deltas, EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
 };
 
 use super::program::{Counting, DELAY_MS, Groups, Probe, Seen, layout, lines, restore, show};
@@ -102,9 +102,9 @@ impl Program for GroupsProgram {
         self.states.iter_mut().for_each(KeyedState::discard);
     }
 
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()> {
         self.states = Self::empty(self.states.len())?;
-        restore(&mut self.states, &snapshot, &deltas)?;
+        restore(&mut self.states, &snapshot, deltas)?;
         self.show();
         Ok(())
     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout};
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
+    Deltas, EpochInput, EpochNumbers, OperatorDelta, OperatorSnapshot, Outputs, Program, WatermarkNode, Watermarks,
 };
 
 use super::program::{DELAY_MS, Probe, SIZE_MS, Seen, restore, show};
@@ -118,9 +118,9 @@ impl Program for JoinProgram {
         self.sides.iter_mut().for_each(KeyedState::discard);
     }
 
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()> {
         self.sides = SIDES.iter().map(|it| KeyedState::new(layout(it))).collect::<Result<_>>()?;
-        restore(&mut self.sides, &snapshot, &deltas)?;
+        restore(&mut self.sides, &snapshot, deltas)?;
         self.show();
         Ok(())
     }

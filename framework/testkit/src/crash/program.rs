@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tidegate_api::{Epoch, Result};
 use tidegate_epoch::state::{KeyedState, StateLayout, StateMemory};
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
+    Deltas, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
     SourceInput, WatermarkNode, Watermarks,
 };
 
@@ -75,19 +75,17 @@ pub(super) fn program(
 }
 
 /// Sets empty states to what a checkpoint has of them.
-pub(super) fn restore(
-    states: &mut [KeyedState],
-    snapshot: &[OperatorSnapshot],
-    deltas: &[Vec<OperatorDelta>],
-) -> Result<()> {
+pub(super) fn restore(states: &mut [KeyedState], snapshot: &[OperatorSnapshot], deltas: &mut Deltas<'_>) -> Result<()> {
     let place = |name: &str, states: &[KeyedState]| states.iter().position(|it| *it.layout().operator == *name);
     for it in snapshot {
         let at = place(&it.operator, states);
         at.and_then(|at| states.get_mut(at)).map_or(Ok(()), |state| state.load(it))?;
     }
-    for it in deltas.iter().flatten() {
-        let at = place(&it.operator, states);
-        at.and_then(|at| states.get_mut(at)).map_or(Ok(()), |state| state.apply(it))?;
+    for epoch in deltas {
+        for it in &epoch? {
+            let at = place(&it.operator, states);
+            at.and_then(|at| states.get_mut(at)).map_or(Ok(()), |state| state.apply(it))?;
+        }
     }
     Ok(())
 }
@@ -234,12 +232,14 @@ impl Program for CountProgram {
         }
     }
 
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()> {
         self.state = KeyedState::new(layout("count"))?;
         snapshot.iter().try_for_each(|it| self.state.load(it))?;
-        for delta in deltas.iter().flatten() {
-            self.keep_within_memory()?;
-            self.state.apply(delta)?;
+        for epoch in deltas {
+            for delta in &epoch? {
+                self.keep_within_memory()?;
+                self.state.apply(delta)?;
+            }
         }
         self.keep_within_memory()?;
         self.show();

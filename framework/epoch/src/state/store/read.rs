@@ -24,12 +24,13 @@ impl KeyedState {
     pub fn matching(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let keys = Keys::of(&self.layout, rows)?;
         let lent = self.lend(&keys)?;
+        let guesses = self.sealed.guess((0..keys.len()).map(|at| keys.get(at)).map(|it| (it.pane, it.hash)));
         let mut found = Vec::new();
-        for at in 0..keys.len() {
+        for (at, guess) in guesses.into_iter().enumerate() {
             let wanted = keys.get(at);
             let place = match self.overlay.level.find(wanted, &Lent::NONE) {
                 Some(place) => Some((false, place)),
-                None => self.sealed_row(wanted, &lent).map(|it| (true, it)),
+                None => self.guessed_row(guess, wanted, &lent).map(|it| (true, it)),
             };
             found.extend(place.map(|(sealed, place)| (sealed, place, at)));
         }
@@ -167,6 +168,11 @@ impl KeyedState {
     /// The sealed row of a key, if the overlay leaves it to be seen.
     pub(super) fn sealed_row(&self, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
         self.sealed.find(wanted, lent).filter(|it| self.is_seen(*it))
+    }
+
+    /// The same, with the sealed level's guess.
+    pub(super) fn guessed_row(&self, guess: Place, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
+        self.sealed.find_guessed(guess, wanted, lent).filter(|it| self.is_seen(*it))
     }
 
     /// True if the overlay leaves a live sealed row to be seen.

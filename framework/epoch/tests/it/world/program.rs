@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use futures::TryStreamExt;
 use tidegate_api::{Error, Result, async_trait};
 use tidegate_epoch::{
-    EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
+    Deltas, EpochInput, EpochNumbers, EventTimes, OperatorDelta, OperatorNumbers, OperatorSnapshot, Outputs, Program,
     StateShape, StaticVersion, WatermarkNode, Watermarks,
 };
 
@@ -196,7 +196,8 @@ impl Program for Windows {
         self.overlay = None;
     }
 
-    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: Vec<Vec<OperatorDelta>>) -> Result<()> {
+    fn restore(&mut self, snapshot: Vec<OperatorSnapshot>, deltas: &mut Deltas<'_>) -> Result<()> {
+        let deltas = deltas.collect::<Result<Vec<_>>>()?;
         let states = snapshot.iter().map(|it| &it.layout).chain(deltas.iter().flatten().map(|it| &it.layout));
         if let Some(other) = states.into_iter().find(|it| &***it != self.layout) {
             let ours = self.layout;
