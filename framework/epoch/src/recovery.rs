@@ -15,9 +15,6 @@ use crate::state::decode_deltas;
 
 pub(crate) use newest::{Newest, Verdict};
 
-/// So many deltas take longer to decode than a thread to start.
-const WORTH_A_THREAD: usize = 4;
-
 /// The state after an epoch: a snapshot and the records since.
 #[derive(Clone, Default)]
 pub(crate) struct Chain {
@@ -77,9 +74,6 @@ impl Chain {
             decode_deltas(delta).map_err(|e| e.within(format!("state delta of epoch {}", record.epoch())))
         };
         let snapshot = self.snapshot.clone();
-        if self.records.len() < WORTH_A_THREAD {
-            return program.restore(snapshot, &mut self.records.iter().map(decode));
-        }
         ahead(self.records.iter().map(decode), |deltas| program.restore(snapshot, deltas))
     }
 }

@@ -24,9 +24,6 @@ mod tests;
 
 pub use rows::{Matches, Probe, RowRef};
 
-/// So many batches of a snapshot take longer to cut than a thread to start.
-const WORTH_A_THREAD: usize = 4;
-
 /// The state of one operator: at most one row a key, or several if the layout has a row column. All changes go to an overlay; [`seal`](Self::seal) makes it the
 /// state, [`discard`](Self::discard) forgets it. No call looks at rows that it does not return or change, but
 /// [`all`](Self::all) and [`snapshot`](Self::snapshot).
@@ -79,12 +76,12 @@ impl KeyedState {
         let keys = Keys::of(&self.layout, rows)?;
         let lent = self.lend(&keys)?;
         let mut removed = 0;
-        for at in 0..keys.len() {
+        for (at, guess) in self.guesses(&keys).into_iter().enumerate() {
             let wanted = keys.get(at);
             if let Some(place) = self.overlay.level.find(wanted, &Lent::NONE) {
                 self.remove_new(place);
                 removed += 1;
-            } else if let Some(place) = self.sealed_row(wanted, &lent) {
+            } else if let Some(place) = self.guessed_row(guess, wanted, &lent) {
                 self.remove_sealed(place);
                 removed += 1;
             }
@@ -194,11 +191,7 @@ impl KeyedState {
     pub fn load(&mut self, snapshot: &OperatorSnapshot) -> Result<()> {
         self.layout.admit(&snapshot.operator, &snapshot.layout)?;
         let cut = |rows: Result<RecordBatch>| Chunk::cut(&self.layout, &self.layout.adopt(&rows?)?, None);
-        self.sealed = if snapshot.rows.len() + snapshot.later.len() < WORTH_A_THREAD {
-            self.level_of(&mut snapshot.batches().map(cut))?
-        } else {
-            ahead(snapshot.batches().map(cut), |chunks| self.level_of(chunks))?
-        };
+        self.sealed = ahead(snapshot.batches().map(cut), |chunks| self.level_of(chunks))?;
         self.discard();
         Ok(())
     }

@@ -20,14 +20,15 @@ impl KeyedState {
         let lent = self.lend(&keys)?;
         let mut seen: HashTable<(u64, usize)> = HashTable::with_capacity(keys.len());
         let mut absent = Vec::with_capacity(keys.len());
-        for row in 0..keys.len() {
+        for (row, guess) in self.guesses(&keys).into_iter().enumerate() {
             let wanted = keys.get(row);
             let same = |it: &(u64, usize)| it.0 == wanted.hash && keys.get(it.1).key == wanted.key;
             let is_new = match seen.entry(wanted.hash, same, |it| it.0) {
                 Entry::Occupied(_) => false,
                 Entry::Vacant(vacant) => {
                     vacant.insert((wanted.hash, row));
-                    self.overlay.level.find(wanted, &Lent::NONE).is_none() && self.sealed_row(wanted, &lent).is_none()
+                    self.overlay.level.find(wanted, &Lent::NONE).is_none()
+                        && self.guessed_row(guess, wanted, &lent).is_none()
                 }
             };
             absent.push(is_new);

@@ -24,9 +24,8 @@ impl KeyedState {
     pub fn matching(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let keys = Keys::of(&self.layout, rows)?;
         let lent = self.lend(&keys)?;
-        let guesses = self.sealed.guess((0..keys.len()).map(|at| keys.get(at)).map(|it| (it.pane, it.hash)));
         let mut found = Vec::new();
-        for (at, guess) in guesses.into_iter().enumerate() {
+        for (at, guess) in self.guesses(&keys).into_iter().enumerate() {
             let wanted = keys.get(at);
             let place = match self.overlay.level.find(wanted, &Lent::NONE) {
                 Some(place) => Some((false, place)),
@@ -165,12 +164,12 @@ impl KeyedState {
         self.sealed.lend((0..keys.len()).map(|it| keys.get(it)).map(|it| (it.pane, it.hash)))
     }
 
-    /// The sealed row of a key, if the overlay leaves it to be seen.
-    pub(super) fn sealed_row(&self, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
-        self.sealed.find(wanted, lent).filter(|it| self.is_seen(*it))
+    /// The sealed level's guesses where these keys are.
+    pub(super) fn guesses(&self, keys: &Keys) -> Vec<Place> {
+        self.sealed.guess((0..keys.len()).map(|at| keys.get(at)).map(|it| (it.pane, it.hash)))
     }
 
-    /// The same, with the sealed level's guess.
+    /// The sealed row of a key, if the overlay leaves it to be seen.
     pub(super) fn guessed_row(&self, guess: Place, wanted: Identity<'_>, lent: &Lent) -> Option<Place> {
         self.sealed.find_guessed(guess, wanted, lent).filter(|it| self.is_seen(*it))
     }

@@ -273,7 +273,7 @@ impl KeyedState {
                     self.overlay.level.kill(known);
                     below
                 }
-                None => match self.sealed_row(wanted, &lent) {
+                None => match self.sealed.find(wanted, &lent).filter(|it| self.is_seen(*it)) {
                     Some(below) => {
                         self.overlay.hide(below);
                         below
