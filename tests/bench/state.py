@@ -93,7 +93,7 @@ feed.number = 0
 
 
 def snapshots(folder):
-    return {os.path.basename(it) for it in glob.glob(f"{folder}/checkpoint/state/**/*snapshot*", recursive=True)}
+    return set(os.listdir(f"{folder}/checkpoint/state/snapshots"))
 
 
 def pauses(epochs):
@@ -141,11 +141,15 @@ loaded = run.epochs(LOAD)
 report.json(what="load", keys=loaded[-1]["stateOperators"][0]["numRowsTotal"], seconds=round(time.monotonic() - run.started, 1))
 seen = snapshots(folder)
 feed(folder, source, "narrow", cli.epochs)
-narrow = []
+narrow, memory = [], []
 while len(narrow) < cli.epochs:
     narrow += run.epochs(min(10, cli.epochs - len(narrow)))
     seen |= snapshots(folder)
-told(report, "1 % of the keys an epoch", narrow, snapshots=len(seen), peak_mb=round(harness.peak_mb(run.process.pid)))
+    memory.append(harness.rss_mb(run.process.pid))
+tenth = max(1, len(memory) // 10)
+rss = [round(max(memory[at : at + tenth])) for at in range(0, len(memory), tenth)]
+more = {"snapshots": len(seen), "rss_mb_by_tenths": rss, "peak_mb": round(harness.peak_mb(run.process.pid))}
+told(report, "1 % of the keys an epoch", narrow, **more)
 run.kill()
 dropped = drop_caches()
 feed(folder, source, "last", 1)

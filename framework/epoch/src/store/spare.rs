@@ -18,6 +18,9 @@ const FOLDERS: [&str; 3] = ["offsets", "commits", "state/wal"];
 const MOST: usize = 1024;
 /// A larger file is worth more as free space.
 const MOST_BYTES: u64 = 64 << 10;
+/// So much of a file goes to the disk at once. Who syncs a small file meanwhile waits for no more: an epoch's record would else
+/// wait for all of a snapshot.
+const AT_ONCE: usize = 8 << 20;
 
 /// See the module. All lie beside the files that they will be, under temporary names.
 #[derive(Default)]
@@ -68,10 +71,15 @@ pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<File> {
         file = open()?;
         found = file.metadata()?;
     }
-    let mut bytes = 0;
-    for part in parts {
-        file.write_all(part)?;
-        bytes += part.len() as u64;
+    let (mut bytes, mut waiting) = (0, 0);
+    for piece in parts.iter().flat_map(|it| it.chunks(AT_ONCE)) {
+        if waiting + piece.len() > AT_ONCE {
+            file.sync_data()?;
+            waiting = 0;
+        }
+        file.write_all(piece)?;
+        waiting += piece.len();
+        bytes += piece.len() as u64;
     }
     if found.len() > bytes {
         file.set_len(bytes)?;
