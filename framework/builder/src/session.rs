@@ -16,6 +16,7 @@ use crate::manager::{Listener, ListenerId, Manager, Reserved};
 use crate::read::StreamReader;
 use crate::running::{Outcome, StreamingQuery};
 use crate::stream::Stream;
+use crate::write::StreamWriter;
 
 /// The connectors that queries may use, what they run in, and the queries themselves. Clones are the same session.
 #[derive(Clone)]
@@ -131,6 +132,12 @@ impl Session {
         }
         let lineage = Arc::new(Lineage::Step(Step::new("sql", with_tables(text, tables))));
         Ok(Stream::table(self.clone(), lineage, None))
+    }
+
+    /// A sink of the rows that operators drop as late (`late.rows.sink` of a pipeline file), for
+    /// [`StreamWriter::and`](crate::StreamWriter::and).
+    pub fn late_rows(&self) -> StreamWriter {
+        StreamWriter::new(self.clone(), None)
     }
 
     /// The queries that run now.

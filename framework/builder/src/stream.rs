@@ -146,7 +146,7 @@ impl Stream {
 
     /// Where the rows go (Spark: `writeStream`).
     pub fn write_stream(&self) -> StreamWriter {
-        StreamWriter::new(self.session.clone(), self.lineage())
+        StreamWriter::new(self.session.clone(), Some(self.lineage()))
     }
 
     /// The rows as a table of their own.

@@ -34,7 +34,8 @@ pub struct StreamWriter {
 /// One sink.
 struct Output {
     name: String,
-    lineage: Arc<Lineage>,
+    /// None: what is dropped as late.
+    lineage: Option<Arc<Lineage>>,
     connector: String,
     settings: Settings,
     mode: OutputMode,
@@ -43,7 +44,7 @@ struct Output {
 }
 
 impl StreamWriter {
-    pub(crate) fn new(session: Session, lineage: Arc<Lineage>) -> Self {
+    pub(crate) fn new(session: Session, lineage: Option<Arc<Lineage>>) -> Self {
         let sink = Output {
             name: ONLY_SINK.to_owned(),
             lineage,
@@ -238,7 +239,10 @@ impl Output {
     }
 
     fn part(self, tables: &mut Tables, functions: &mut BTreeMap<String, Box<dyn DynSink>>) -> SinkPart {
-        let input = SinkInput::From(tables.add(&self.lineage));
+        let input = match &self.lineage {
+            Some(lineage) => SinkInput::From(tables.add(lineage)),
+            None => SinkInput::LateRows,
+        };
         if let Some(function) = self.function {
             functions.insert(self.name.clone(), function);
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::mem::discriminant;
 
+use arrow_schema::FieldRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
@@ -11,7 +12,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, Extension, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection,
 };
 use tidegate_sql::event_time::{event_time, event_time_columns, window_size_us};
-use tidegate_sql::{Deduplicate, KeepColumns};
+use tidegate_sql::{Deduplicate, KeepColumns, UserState};
 
 use super::stateful::{end_of, end_or_null, is_stateful, session_key};
 use crate::exec::leaf::Emission;
@@ -37,7 +38,15 @@ pub(super) struct LatePort {
 struct Port<'p> {
     suffix: &'static str,
     input: &'p LogicalPlan,
+    /// So many of its columns are shown, the first ones.
+    columns: usize,
     time: Option<Expr>,
+}
+
+impl<'p> Port<'p> {
+    fn new(suffix: &'static str, input: &'p LogicalPlan, time: Option<Expr>) -> Self {
+        Self { suffix, input, columns: input.schema().fields().len(), time }
+    }
 }
 
 /// The stateful nodes of a sink's plan, each beside itself in the plan that leaves out no column; none if they are not the
@@ -98,7 +107,7 @@ pub(super) fn late_ports(node: &LogicalPlan, wide: Option<&LogicalPlan>, complet
         let wide = wide.next().filter(|it| it.time.is_some() == timed);
         let (rows, time) = match wide.as_ref().map(|it| with_all(it.input)).transpose()?.flatten() {
             Some(rows) => (Some(rows), wide.and_then(|it| it.time)),
-            None => (kept(port.input)?, port.time),
+            None => (kept(port.input, port.columns)?, port.time),
         };
         let Some((plan, names)) = rows else { continue };
         let shown = (0..names.len()).map(shown_column).chain(time.map(|it| it.alias("__time")));
@@ -109,15 +118,23 @@ pub(super) fn late_ports(node: &LogicalPlan, wide: Option<&LogicalPlan>, complet
 }
 
 fn ports(node: &LogicalPlan, complete: bool) -> Result<Vec<Port<'_>>> {
-    let one = |input, time| Ok(vec![Port { suffix: "", input, time }]);
+    let one = |input, time| Ok(vec![Port::new("", input, time)]);
     match node {
         LogicalPlan::Aggregate(aggregate) => one(aggregate.input.as_ref(), time_of_groups(aggregate, complete)?),
         LogicalPlan::Limit(limit) => one(limit.input.as_ref(), None),
         LogicalPlan::Join(join) => ports_of_join(join),
-        LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<Deduplicate>() {
-            Some(node) => one(&node.input, node.event_time()?.map(|(time, field)| end_of(time, &field))),
-            None => Ok(Vec::new()),
-        },
+        LogicalPlan::Extension(Extension { node }) => {
+            let end = |time: Option<(Expr, FieldRef)>| time.map(|(time, field)| end_of(time, &field));
+            let node = node.as_any();
+            if let Some(node) = node.downcast_ref::<Deduplicate>() {
+                one(&node.input, end(node.event_time()?))
+            } else if let Some(node) = node.downcast_ref::<UserState>() {
+                let columns = node.columns().len();
+                Ok(vec![Port { columns, ..Port::new("", &node.input, end(node.event_time()?)) }])
+            } else {
+                Ok(Vec::new())
+            }
+        }
         _ => Ok(Vec::new()),
     }
 }
@@ -152,7 +169,7 @@ fn ports_of_join(join: &Join) -> Result<Vec<Port<'_>>> {
         let schema = input.schema();
         let time = event_time_columns(schema.as_arrow()).first().map(|it| it.0);
         let time = time.map(|at| end_of(Expr::Column(Column::from(schema.qualified_field(at))), schema.field(at)));
-        Ok(Port { suffix, input: input.as_ref(), time })
+        Ok(Port::new(suffix, input.as_ref(), time))
     });
     ports.collect()
 }
@@ -162,7 +179,7 @@ fn ports_of_join(join: &Join) -> Result<Vec<Port<'_>>> {
 fn with_all(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<String>)>> {
     match plan {
         LogicalPlan::Extension(Extension { node }) => match node.as_any().downcast_ref::<KeepColumns>() {
-            Some(node) => kept(&node.input),
+            Some(node) => kept(&node.input, node.input.schema().fields().len()),
             None => Ok(None),
         },
         LogicalPlan::Filter(filter) => with_all(&filter.input)?
@@ -182,18 +199,19 @@ fn with_all(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<String>)>> {
     }
 }
 
-/// The rows of a plan with all its columns a second time, under the names of [`shown_column`], and the names to show; nothing if it
-/// has none.
-fn kept(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, Vec<String>)>> {
+/// The rows of a plan with its first columns a second time, under the names of [`shown_column`], and the names to show; nothing if
+/// it has none.
+fn kept(plan: &LogicalPlan, columns: usize) -> Result<Option<(LogicalPlan, Vec<String>)>> {
     let schema = plan.schema();
     let own: Vec<Expr> = schema.columns().into_iter().map(Expr::Column).collect();
     if own.is_empty() {
         return Ok(None);
     }
-    let again = own.iter().enumerate().map(|(at, it)| it.clone().alias(shown_name(at)));
+    let again = own.iter().take(columns).enumerate().map(|(at, it)| it.clone().alias(shown_name(at)));
     let exprs: Vec<Expr> = own.iter().cloned().chain(again).collect();
     let plan = LogicalPlanBuilder::from(plan.clone()).project(exprs)?.build()?;
-    Ok(Some((plan, names_of(schema))))
+    let names = names_of(schema).into_iter().take(columns).collect();
+    Ok(Some((plan, names)))
 }
 
 fn shown_name(at: usize) -> String {

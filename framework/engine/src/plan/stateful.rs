@@ -150,7 +150,7 @@ fn planned_user_state(node: &UserState) -> Result<Planned, DataFusionError> {
     let mut columns = node.columns();
     let count = columns.len();
     columns.extend(node.keys());
-    let timed = if node.step.event_time { node.event_time()? } else { None };
+    let timed = node.event_time()?;
     let is_timed = timed.is_some();
     columns.extend(timed.map(|(time, field)| end_of(time, &field).alias("__time")));
     let step = &node.step;

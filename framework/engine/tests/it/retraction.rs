@@ -216,8 +216,9 @@ async fn after(fault: Option<&str>) -> Vec<String> {
 async fn every_fault_leaves_the_same_changes() {
     let undisturbed = after(None).await;
     assert!(undisturbed.iter().filter(|it| it.contains(r#""_change":-1"#)).count() > 5, "{undisturbed:?}");
-    for fault in ["run=error", "record.write=crash", "commit.before=crash", "commit.after=error", "seal=crash"] {
-        assert_eq!(after(Some(fault)).await, undisturbed, "{fault}");
+    let points = ["plan", "run", "prepare", "record.write", "record.dirsync", "commit.before", "commit.after", "seal"];
+    for fault in points.iter().flat_map(|it| ["crash", "error"].map(|how| format!("{it}={how}"))) {
+        assert_eq!(after(Some(&fault)).await, undisturbed, "{fault}");
     }
 }
 

@@ -89,12 +89,16 @@ impl UserState {
         self.input.schema().columns().into_iter().skip(self.key_start()).map(Expr::Column).collect()
     }
 
-    /// What rows are late by, with what it is: an event time among the keys, else that of the rows.
+    /// What rows are late by, with what it is: an event time among the keys, else that of the rows; nothing if timers are not of
+    /// event time.
     ///
     /// # Errors
     /// If a key does not fit the input.
     pub fn event_time(&self) -> Result<Option<(Expr, FieldRef)>> {
         let schema = self.input.schema();
+        if !self.step.event_time {
+            return Ok(None);
+        }
         for key in self.keys() {
             let (_, field) = key.to_field(schema)?;
             if event_time(&field).is_some() {

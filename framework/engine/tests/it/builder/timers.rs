@@ -11,6 +11,7 @@ use tidegate_builder::{
 
 use super::state::{CLICKS, clicks, numbers, row};
 use super::{Program, ended, writer};
+use crate::harness::as_json;
 
 /// Each number above 0 is a timer so many milliseconds after 1970, each one below deletes the timer of that time; emits the timers
 /// that are over, with how many there have been.
@@ -254,4 +255,30 @@ async fn what_lasts_for_a_time_only_is_gone_then() {
     program.add("q", "clicks", CLICKS, &[r#"{"page":"b","n":0}"#]);
     let query = ended(writer("q", &fleeting(&program))).await;
     assert_eq!(query.recent_progress()[0].state_operators[0].num_rows_total, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_rows_that_the_code_does_not_see_go_to_the_sink_of_late_rows() {
+    let mut program = Program::at_rest();
+    let both = |program: &Program| {
+        let late = program.session.late_rows().connector("memory");
+        writer("q", &alarms(program, TimeMode::EventTime)).and("late", late)
+    };
+    program.add("q", "clicks", CLICKS, &[r#"{"ts":20,"page":"a","n":15000}"#]);
+    ended(both(&program)).await;
+    program.again();
+    // The watermark is 10.
+    program.add("q", "clicks", CLICKS, &[r#"{"ts":10,"page":"b","n":15000}"#, r#"{"ts":11,"page":"c","n":15000}"#]);
+    let query = ended(both(&program)).await;
+    let dropped: u64 =
+        query.recent_progress().iter().map(|it| it.state_operators[0].num_rows_dropped_by_watermark).sum();
+    assert_eq!(dropped, 1);
+    let [row] = &as_json(&[program.memory.table("q", "late").unwrap().rows()].concat())[..] else {
+        panic!("not one row")
+    };
+    let row: serde_json::Value = serde_json::from_str(row).unwrap();
+    assert_eq!((&row["operator"], &row["reason"]), (&"user-state-0".into(), &"late".into()));
+    let document: serde_json::Value = serde_json::from_str(row["row"].as_str().unwrap()).unwrap();
+    assert_eq!((&document["page"], &document["n"]), (&"b".into(), &15000.into()), "{document}");
+    assert_eq!(document.as_object().unwrap().len(), 3, "the columns of the stream: {document}");
 }
