@@ -86,7 +86,7 @@ impl SnapshotFiles {
         let named = |e: Error| e.within(self.name(epoch, attempt));
         let missing = || Error::config(format!("{} is missing", self.name(epoch, attempt)));
         let bytes = self.store.read(&key(epoch, attempt)).await?.ok_or_else(missing)?;
-        let (header, body) = open(&bytes).map_err(named)?;
+        let (header, body) = blocking(|| open(&bytes)).map_err(named)?;
         if (header.epoch, header.attempt) != (epoch, attempt) {
             let found = format!("the file is damaged: it holds epoch {}, attempt {}", header.epoch, header.attempt);
             return Err(named(Error::config(found)));
@@ -101,12 +101,13 @@ impl SnapshotFiles {
         self.store.name(&key(epoch, attempt))
     }
 
-    /// The attempt that a snapshot is of, of several the first. Reads it back whole.
+    /// The attempt that a snapshot is of, of several the first. Reads its file back and compares the checksum; to decode it would
+    /// double the memory of the state.
     pub(crate) async fn attempt(&self, epoch: u64) -> Result<AttemptId> {
         let found = self.list().await?.into_iter().find(|(it, _)| *it == epoch);
         let missing = || Error::config(format!("{}/{epoch} is missing", self.store.name(FOLDER)));
         let (_, attempt) = found.ok_or_else(missing)?;
-        self.read(epoch, attempt).await.map(|_| attempt)
+        self.read_bytes(epoch, attempt).await.map(|_| attempt)
     }
 
     /// Gives snapshots of version 1 their new names.
@@ -126,7 +127,7 @@ impl SnapshotFiles {
         let header = serde_json::to_vec(&Header { epoch: of.epoch, attempt: of.attempt });
         let header = header.map_err(|e| Error::internal("snapshot").because(e))?;
         let sections: [&[u8]; 2] = [&header, &body];
-        let heads = frame::Heads::new(Kind::Snapshot, &sections);
+        let heads = blocking(|| frame::Heads::new(Kind::Snapshot, &sections));
         let marks = Marks {
             epoch: of.epoch,
             write: Some(Point::SnapshotWrite),
@@ -171,14 +172,16 @@ struct Job {
 }
 
 impl Job {
-    async fn run(&self, of: &Commit, state: &[OperatorSnapshot]) -> Result<Done> {
+    async fn run(&self, of: &Commit, state: Vec<OperatorSnapshot>) -> Result<Done> {
         if self.files.store.is_remote() {
             // There they would cost two requests an epoch.
             let (record, _) = self.wal.read(of.epoch, of.attempt).await?;
             self.spark.complete(std::iter::once(&record)).await?;
         }
         self.owner.check().await?;
-        let bytes = self.files.write(of, state).await?;
+        let bytes = self.files.write(of, &state).await?;
+        // It holds on to chunks that the state may have given up since.
+        blocking(|| drop(state));
         Ok(Done { bytes, oldest: self.purge(of.epoch).await? })
     }
 
@@ -263,7 +266,7 @@ impl Snapshots {
     pub(crate) fn begin(&mut self, of: Commit, state: Vec<OperatorSnapshot>) {
         (self.epochs, self.delta_bytes) = (0, 0);
         let job = self.job.clone();
-        self.running = Some(tokio::spawn(async move { job.run(&of, &state).await }));
+        self.running = Some(tokio::spawn(async move { job.run(&of, state).await }));
     }
 
     /// What the job did, if it has ended. A snapshot that failed is tried again later.

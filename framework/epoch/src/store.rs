@@ -170,7 +170,8 @@ impl Store {
         if !sidecar::is_due(key) {
             return;
         }
-        if let Err(error) = self.write_unsynced(&sidecar::key_of(key), &sidecar::of(parts)).await {
+        let sums = blocking(|| sidecar::of(parts));
+        if let Err(error) = self.write_unsynced(&sidecar::key_of(key), &sums).await {
             tracing::debug!(key, %error, "a checksum can't be written");
         }
     }
