@@ -1,10 +1,11 @@
 """Records what Spark answers to random streaming queries: one scenario a line, in answers.jsonl beside this file.
 
-usage: record.py [--per-cell N] [--seed S] [--threads T] [--cells NAME,...] [--out FILE]
+usage: record.py [--per-cell N] [--seed S] [--threads T] [--cells NAME;...] [--out FILE]
 
 A cell is an operator in an output mode. Each case draws a query of its cell, rows that are partly late, epochs, and often a
 restart; Spark runs it epoch by epoch, and what came out of each epoch is written down as the scenario's expectation.
-A case whose very query is in the file already is not run again.
+Cases are drawn until N of each cell have rows in an epoch after all that was open had closed. A case whose very query and
+rows are in the file already is not run again.
 Needs the Python with PySpark that tests/setup.sh prepares. The test `recorded_answers_are_spark_s` replays the file.
 """
 import argparse
@@ -20,13 +21,15 @@ import traceback
 
 SCHEMA = "side STRING, k STRING, v INT, t INT"
 DELAYS = [0, 5, 10, 20]
+# A few rows seldom find each other in these.
+SPARSE = ["inner join", "inner join by window", "semi join", "join, then window", "limit"]
 
 
 class Case:
     """A query, as views over `input` and an SQL text, and the epochs that it gets."""
 
     def __init__(self, cell, number, seed):
-        self.cell, self.name = cell, f"{cell} {number}"
+        self.cell, self.number, self.name = cell, number, f"{cell} {number}"
         self.rng = random.Random(f"{seed} {cell} {number}")
         self.late, self.restarts = self.rng.random() < 0.4, self.rng.random() < 0.4
         self.views, self.sides = {}, [None]
@@ -34,7 +37,10 @@ class Case:
         self.sql = OPERATORS[self.operator](self)
         self.epochs = [self.epoch(at) for at in range(self.rng.randint(4, 6))]
         # All that is open closes, and then something goes on.
-        self.epochs += [self.rows(self.rng.randint(1, 3), 400, False), self.rows(self.rng.randint(1, 4), 405, False)]
+        self.epochs.append(self.rows(self.rng.randint(1, 3), 400, False))
+        self.epochs.append(self.rows(self.rng.randint(9, 16) if self.operator in SPARSE else self.rng.randint(1, 4), 405, False))
+        if self.operator == "join, then window":
+            self.epochs.append(self.rows(2, 800, False))
         self.restart_after = self.rng.randrange(len(self.epochs) - 1) if self.restarts else None
 
     def epoch(self, at):
@@ -182,7 +188,7 @@ def stateless(case):
 
 def limited(case):
     case.events(False)
-    return f"SELECT k, v, ts FROM e{case.filter()} LIMIT {case.rng.randint(1, 12)}"
+    return f"SELECT k, v, ts FROM e{case.filter()} LIMIT {case.rng.randint(1, 60)}"
 
 
 OPERATORS = {
@@ -303,19 +309,69 @@ def session_of(threads):
     return spark
 
 
-def write(path, done):
-    with open(path, "w", encoding="utf-8") as out:
-        out.writelines(done[at] + "\n" for at in sorted(done))
+def write(path, lines):
+    with open(f"{path}.new", "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(it) + "\n" for it in lines)
+    os.rename(f"{path}.new", path)
 
 
-def known(path, cases):
-    """The lines of a file that are of these cases, by their numbers."""
+def known(path):
+    """The scenarios of a file by their names."""
     if not os.path.exists(path):
         return {}
-    with open(path) as file:
-        lines = {(it := json.loads(line)["scenario"])["name"]: (it["pipeline"], line.rstrip("\n")) for line in file}
-    wanted = [(at, json.loads(json.dumps(case.pipeline())), lines.get(case.name)) for at, case in enumerate(cases)]
-    return {at: line[1] for at, pipeline, line in wanted if line and line[0] == pipeline}
+    with open(path, encoding="utf-8") as file:
+        return {line["scenario"]["name"]: line for line in map(json.loads, file)}
+
+
+def is_of(line, case):
+    """Tells whether a line of the file is an answer to this very case."""
+    added = [it["add"]["input"] for it in line["scenario"]["steps"] if "add" in it]
+    return line["scenario"]["pipeline"] == json.loads(json.dumps(case.pipeline())) and added == case.epochs
+
+
+def goes_on(line):
+    """True if rows came out in one of the last two epochs: after all that was open had closed."""
+    found = [it.get("expect", it.get("expect_last_epoch")) for it in line["scenario"]["steps"]]
+    return any([it for it in found if it is not None][-2:])
+
+
+class Quota:
+    """Draws the cases of cells by turns until each cell has so many that go on."""
+
+    def __init__(self, cells, most, seed):
+        self.most, self.seed, self.drawn, self.good = most, seed, dict.fromkeys(cells, 0), dict.fromkeys(cells, 0)
+
+    def short(self):
+        return {cell: good for cell, good in self.good.items() if good < self.most}
+
+    def draw(self):
+        """A case of that cell which is short and has had fewest; none if none is short."""
+        if not (short := self.short()):
+            return None
+        cell = min(short, key=self.drawn.get)
+        self.drawn[cell] += 1
+        if self.drawn[cell] > 20 * self.most:
+            raise RuntimeError(f"{cell}: hardly a case has rows at its end")
+        return Case(cell, self.drawn[cell] - 1, self.seed)
+
+    def next(self, lines):
+        """The next case that is not among these; those that are, are counted."""
+        while (case := self.draw()) and case.name in lines and is_of(lines[case.name], case):
+            self.count(lines[case.name])
+        return case
+
+    def count(self, line):
+        self.good[line["cell"]] += goes_on(line)
+
+    def chosen(self, lines):
+        """Of these cases those that it takes: the same, whichever was recorded first."""
+        taken = []
+        while case := self.draw():
+            line = lines.get(case.name)
+            if line and is_of(line, case):
+                taken.append(line)
+                self.count(line)
+        return taken
 
 
 def main():
@@ -323,21 +379,20 @@ def main():
     args.add_argument("--per-cell", type=int, default=20)
     args.add_argument("--seed", type=int, default=1)
     args.add_argument("--threads", type=int, default=4)
-    args.add_argument("--cells", default="")
+    args.add_argument("--cells", default=";".join(CELLS))
     args.add_argument("--out", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "answers.jsonl"))
     args = args.parse_args()
-    cells = args.cells.split(",") if args.cells else CELLS
-    cases = [Case(cell, number, args.seed) for number in range(args.per_cell) for cell in cells]
-    spark, lock, done, root = session_of(args.threads), threading.Lock(), known(args.out, cases), tempfile.mkdtemp()
-    waiting = iter([it for it in enumerate(cases) if it[0] not in done])
+    spark, lock, lines, root = session_of(args.threads), threading.Lock(), known(args.out), tempfile.mkdtemp()
+    cells = args.cells.split(";")
+    quota = Quota(cells, args.per_cell, args.seed)
 
     def work():
         while True:
             with lock:
-                at, case = next(waiting, (None, None))
+                case = quota.next(lines)
             if case is None:
                 return
-            folder = f"{root}/{at}"
+            folder = f"{root}/{case.name}"
             try:
                 steps = Recording(spark, case, folder).steps()
             except Exception:
@@ -346,20 +401,22 @@ def main():
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
             scenario = {"name": case.name, "pipeline": case.pipeline(), "steps": steps}
-            line = {"cell": case.cell, "late": case.late, "scenario": scenario}
+            line = json.loads(json.dumps({"cell": case.cell, "late": case.late, "scenario": scenario}))
             with lock:
-                done[at] = json.dumps(line)
-                if len(done) % 20 == 0:
-                    write(args.out, done)
-                    print(f"{len(done)} of {len(cases)}", flush=True)
+                lines[case.name] = line
+                quota.count(line)
+                write(args.out, lines.values())
+                print(f"short of {args.per_cell}: {quota.short()}", flush=True)
 
     workers = [threading.Thread(target=work) for _ in range(args.threads)]
     for it in workers:
         it.start()
     for it in workers:
         it.join()
-    write(args.out, done)
-    print(f"{len(done)} of {len(cases)} cases recorded")
+    others = [it for it in lines.values() if it["cell"] not in cells]
+    taken = Quota(cells, args.per_cell, args.seed).chosen(lines)
+    write(args.out, sorted(others + taken, key=lambda it: it["scenario"]["name"]))
+    print(f"{len(others) + len(taken)} cases")
     spark.stop()
     shutil.rmtree(root, ignore_errors=True)
 

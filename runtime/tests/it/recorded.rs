@@ -7,7 +7,7 @@ use tidegate::config::Node;
 use tidegate::scenario::{self, Scenario};
 
 const ANSWERS: &str = "../tests/recorded/answers.jsonl";
-/// In each cell at least.
+/// In each cell at least, with rows in an epoch after all that was open had closed.
 const CASES: usize = 20;
 
 /// What the cases of an operator in an output mode came to.
@@ -72,7 +72,8 @@ async fn replay(state_memory: Option<&str>) {
     println!("{:40} cases  late restarts after eviction wrong", "");
     cells.iter().for_each(|(name, cell)| println!("{name:40} {cell}"));
     assert!(failures.is_empty(), "{} wrong:\n{}", failures.len(), failures.join("\n\n"));
-    assert!(!cells.is_empty() && cells.values().all(|it| it.cases >= CASES), "each cell has at least {CASES} cases");
+    let short = |it: &Cell| it.after_eviction < CASES;
+    assert!(!cells.is_empty() && !cells.values().any(short), "each cell has at least {CASES} cases that go on");
     let all = |of: fn(&Cell) -> usize| cells.values().map(of).sum::<usize>();
     let share = |of: fn(&Cell) -> usize| 10 * all(of) >= 3 * all(|it| it.cases);
     assert!(share(|it| it.late) && share(|it| it.restarts), "three in ten have late rows, three in ten a restart");
