@@ -49,3 +49,4 @@ echo "tests/bench/run.sh $WHAT$(sed 's/ *--out [^ ]*//; s/./ &/' <<< "$*"): comm
     "profile: $PROFILE, load before: $(cut -d' ' -f1 /proc/loadavg)"
 python "tests/bench/$WHAT.py" --bin "$TIDEGATE_BIN" --servers "127.0.0.1:$PORT" --folder "$FOLDER/runs" --cache "$CACHE" \
     "${extra[@]}" "$@"
+echo "took $SECONDS s"

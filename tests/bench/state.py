@@ -93,7 +93,7 @@ feed.number = 0
 
 
 def snapshots(folder):
-    return set(os.listdir(f"{folder}/checkpoint/state/snapshots"))
+    return {it for it in os.listdir(f"{folder}/checkpoint/state/snapshots") if not it.startswith(".")}
 
 
 def pauses(epochs):

@@ -8,9 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
-
 use crate::kafka::Random;
 use crate::pair::setting;
 use crate::process::{python, tidegate, write};
@@ -97,8 +94,8 @@ impl Job {
             write(&job.input().join(format!("part-{epoch:05}.json")), &rows_of(epoch, &mut seq, random));
         }
         let replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
-        job.cql(&format!("CREATE KEYSPACE IF NOT EXISTS tests WITH replication = {replication}"));
-        job.cql(&format!("CREATE TABLE tests.{name} (k text PRIMARY KEY, seq bigint, v int, note text)"));
+        job.node.cql(&format!("CREATE KEYSPACE IF NOT EXISTS tests WITH replication = {replication}"));
+        job.node.cql(&format!("CREATE TABLE tests.{name} (k text PRIMARY KEY, seq bigint, v int, note text)"));
         job
     }
 
@@ -217,27 +214,13 @@ sinks:
 
     /// Fails unless the table is the oracle's.
     fn compare(&self) {
-        let rows = self.cql(&format!("SELECT JSON * FROM tests.{}", self.table));
+        let rows = self.node.cql(&format!("SELECT JSON * FROM tests.{}", self.table));
         let table = self.folder.path().join("table.json");
         write(&table, &rows.iter().fold(String::new(), |all, it| all + it + "\n"));
         let glob = format!("{}/*.json", self.input().display());
         let said = python("tests/oracle/cassandra.py", &[&glob, &table.display().to_string()]);
         println!("{}", said.trim_end());
         assert!(!said.starts_with("rows 0 ") && !said.contains(" 0 keys deleted"), "{said}");
-    }
-
-    /// The texts that a statement gives.
-    fn cql(&self, text: &str) -> Vec<String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let session: Session = SessionBuilder::new().known_node(self.node.address()).build().await.unwrap();
-            let result = session.query_unpaged(text, ()).await.unwrap_or_else(|e| panic!("{text}: {e}"));
-            if !result.is_rows() {
-                return Vec::new();
-            }
-            let rows = result.into_rows_result().unwrap();
-            rows.rows::<(String,)>().unwrap().map(|it| it.unwrap().0).collect()
-        })
     }
 }
 

@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
-
 use crate::process::{finish, root, tidegate, write};
 use crate::stand::Cassandra;
 
@@ -30,42 +27,22 @@ fn printed(stdout: &str) -> Vec<String> {
     rows.map(cells).collect()
 }
 
-struct Node(std::sync::Arc<Cassandra>);
+fn fill(node: &Cassandra) {
+    let script = fs::read_to_string(root().join("examples/logins/users.cql")).unwrap();
+    let script: String = script.lines().filter(|it| !it.starts_with("--")).collect();
+    script.split(';').filter(|it| !it.trim().is_empty()).for_each(|it| drop(node.cql(it)));
+}
 
-impl Node {
-    /// The texts that a statement gives, sorted.
-    fn cql(&self, text: &str) -> Vec<String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let session: Session = SessionBuilder::new().known_node(self.0.address()).build().await.unwrap();
-            let result = session.query_unpaged(text, ()).await.unwrap_or_else(|e| panic!("{text}: {e}"));
-            if !result.is_rows() {
-                return Vec::new();
-            }
-            let rows = result.into_rows_result().unwrap();
-            let mut rows: Vec<_> = rows.rows::<(String,)>().unwrap().map(|it| it.unwrap().0).collect();
-            rows.sort();
-            rows
-        })
-    }
-
-    fn fill(&self) {
-        let script = fs::read_to_string(root().join("examples/logins/users.cql")).unwrap();
-        let script: String = script.lines().filter(|it| !it.starts_with("--")).collect();
-        script.split(';').filter(|it| !it.trim().is_empty()).for_each(|it| drop(self.cql(it)));
-    }
-
-    /// Waits until the table has a row like this.
-    fn wait_for(&self, row: &str) {
-        let started = Instant::now();
-        loop {
-            let rows = self.cql("SELECT JSON login_id, user_name, last_login FROM test_db.users");
-            if rows.iter().any(|it| it == row) {
-                return;
-            }
-            assert!(started.elapsed() < PATIENCE, "no {row} in {rows:?}");
-            std::thread::sleep(Duration::from_millis(100));
+/// Waits until the table has a row like this.
+fn wait_for(node: &Cassandra, row: &str) {
+    let started = Instant::now();
+    loop {
+        let rows = node.cql("SELECT JSON login_id, user_name, last_login FROM test_db.users");
+        if rows.iter().any(|it| it == row) {
+            return;
         }
+        assert!(started.elapsed() < PATIENCE, "no {row} in {rows:?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
@@ -76,13 +53,13 @@ fn user(login: &str, name: &str, time: &str) -> String {
 /// Both examples, one after the other: they have one table.
 #[test]
 fn logins_meet_the_users_as_they_are_in_cassandra() {
-    let node = Node(Cassandra::shared());
-    node.fill();
+    let node = Cassandra::shared();
+    fill(&node);
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name).display().to_string();
     let (joined, last, input) = (place("joined"), place("last"), folder.path().join("input"));
 
-    let users = ("sources.users.contact.points", node.0.address());
+    let users = ("sources.users.contact.points", node.address());
     let ran = finish(example("run", "join", &[users, ("checkpoint.location", &joined)]), PATIENCE);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let expected = [
@@ -101,25 +78,25 @@ fn logins_meet_the_users_as_they_are_in_cassandra() {
     let own = input.display().to_string();
     let set = [
         users,
-        ("sinks.table.contact.points", node.0.address()),
+        ("sinks.table.contact.points", node.address()),
         ("checkpoint.location", &last),
         ("sources.logins.path", &own),
         ("trigger", "100 ms"),
     ];
     let mut call = example("run", "last-login", &set);
     let mut running = Running(call.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts"));
-    node.wait_for(&user("100002", "Bob", "10:01:00"));
-    node.wait_for(&user("100001", "Ann", "10:00:00"));
+    wait_for(&node, &user("100002", "Bob", "10:01:00"));
+    wait_for(&node, &user("100001", "Ann", "10:00:00"));
     // While the query runs: the next epoch reads the table anew.
     node.cql("UPDATE test_db.users SET user_name = 'Anna' WHERE login_id = '100001'");
     node.cql("INSERT INTO test_db.users (login_id, user_name) VALUES ('100004', 'Dan')");
     add(&input, "2.jsonl");
-    node.wait_for(&user("100003", "Cem", "10:06:00"));
-    node.wait_for(&user("100001", "Anna", "10:05:00"));
+    wait_for(&node, &user("100003", "Cem", "10:06:00"));
+    wait_for(&node, &user("100001", "Anna", "10:05:00"));
     node.cql("DELETE FROM test_db.users WHERE login_id = '100002'");
     let more = ["100002", "100004"].map(|it| format!(r#"{{"login_id": "{it}", "created_at": "2026-03-01 11:00:00"}}"#));
     write(&input.join("3.jsonl"), &more.join("\n"));
-    node.wait_for(&user("100004", "Dan", "11:00:00"));
+    wait_for(&node, &user("100004", "Dan", "11:00:00"));
     assert!(running.0.try_wait().unwrap().is_none(), "it still runs");
     assert_eq!(
         node.cql("SELECT login_id FROM test_db.users WHERE login_id = '100002'"),

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+
 use crate::process::root;
 
 /// Where scripts keep what they installed.
@@ -113,6 +116,22 @@ impl Cassandra {
     /// Host and port.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The texts that a statement gives, sorted.
+    pub(crate) fn cql(&self, text: &str) -> Vec<String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let session: Session = SessionBuilder::new().known_node(self.address()).build().await.unwrap();
+            let result = session.query_unpaged(text, ()).await.unwrap_or_else(|e| panic!("{text}: {e}"));
+            if !result.is_rows() {
+                return Vec::new();
+            }
+            let rows = result.into_rows_result().unwrap();
+            let mut rows: Vec<_> = rows.rows::<(String,)>().unwrap().map(|it| it.unwrap().0).collect();
+            rows.sort();
+            rows
+        })
     }
 }
 
