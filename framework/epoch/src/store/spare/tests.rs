@@ -67,3 +67,15 @@ fn clear_removes_all() {
     spares.clear();
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
+
+#[test]
+fn a_file_that_goes_to_the_disk_in_pieces_is_whole() {
+    let root = tempdir().unwrap();
+    let path = root.path().join("large");
+    let bytes: Vec<u8> = (0..2 * AT_ONCE + 7).map(|at| (at % 251) as u8).collect();
+    for cuts in [[0, 1], [5, AT_ONCE + 5], [AT_ONCE, 2 * AT_ONCE], [AT_ONCE - 1, 2 * AT_ONCE + 7]] {
+        let parts = [&bytes[..cuts[0]], &bytes[cuts[0]..cuts[1]], &bytes[cuts[1]..]];
+        write(&path, &parts).unwrap();
+        assert!(fs::read(&path).unwrap() == bytes, "{cuts:?}");
+    }
+}
