@@ -29,7 +29,7 @@ class Case:
     """A query, as views over `input` and an SQL text, and the epochs that it gets."""
 
     def __init__(self, cell, number, seed):
-        self.cell, self.number, self.name = cell, number, f"{cell} {number}"
+        self.cell, self.name = cell, f"{cell} {number}"
         self.rng = random.Random(f"{seed} {cell} {number}")
         self.late, self.restarts = self.rng.random() < 0.4, self.rng.random() < 0.4
         self.views, self.sides = {}, [None]
@@ -326,7 +326,7 @@ def known(path):
 def is_of(line, case):
     """Tells whether a line of the file is an answer to this very case."""
     added = [it["add"]["input"] for it in line["scenario"]["steps"] if "add" in it]
-    return line["scenario"]["pipeline"] == json.loads(json.dumps(case.pipeline())) and added == case.epochs
+    return line["scenario"]["pipeline"] == case.pipeline() and added == case.epochs
 
 
 def goes_on(line):
@@ -340,6 +340,7 @@ class Quota:
 
     def __init__(self, cells, most, seed):
         self.most, self.seed, self.drawn, self.good = most, seed, dict.fromkeys(cells, 0), dict.fromkeys(cells, 0)
+        self.taken = []
 
     def short(self):
         return {cell: good for cell, good in self.good.items() if good < self.most}
@@ -355,23 +356,14 @@ class Quota:
         return Case(cell, self.drawn[cell] - 1, self.seed)
 
     def next(self, lines):
-        """The next case that is not among these; those that are, are counted."""
+        """The next case that is not among these; those that are, are taken."""
         while (case := self.draw()) and case.name in lines and is_of(lines[case.name], case):
-            self.count(lines[case.name])
+            self.take(lines[case.name])
         return case
 
-    def count(self, line):
+    def take(self, line):
+        self.taken.append(line)
         self.good[line["cell"]] += goes_on(line)
-
-    def chosen(self, lines):
-        """Of these cases those that it takes: the same, whichever was recorded first."""
-        taken = []
-        while case := self.draw():
-            line = lines.get(case.name)
-            if line and is_of(line, case):
-                taken.append(line)
-                self.count(line)
-        return taken
 
 
 def main():
@@ -401,10 +393,10 @@ def main():
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
             scenario = {"name": case.name, "pipeline": case.pipeline(), "steps": steps}
-            line = json.loads(json.dumps({"cell": case.cell, "late": case.late, "scenario": scenario}))
+            line = {"cell": case.cell, "late": case.late, "scenario": scenario}
             with lock:
                 lines[case.name] = line
-                quota.count(line)
+                quota.take(line)
                 write(args.out, lines.values())
                 print(f"short of {args.per_cell}: {quota.short()}", flush=True)
 
@@ -413,10 +405,13 @@ def main():
         it.start()
     for it in workers:
         it.join()
+    # Drawn once more, so that the file is the same whichever case was recorded first.
+    again = Quota(cells, args.per_cell, args.seed)
+    while again.next(lines):
+        pass
     others = [it for it in lines.values() if it["cell"] not in cells]
-    taken = Quota(cells, args.per_cell, args.seed).chosen(lines)
-    write(args.out, sorted(others + taken, key=lambda it: it["scenario"]["name"]))
-    print(f"{len(others) + len(taken)} cases")
+    write(args.out, sorted(others + again.taken, key=lambda it: it["scenario"]["name"]))
+    print(f"{len(others) + len(again.taken)} cases")
     spark.stop()
     shutil.rmtree(root, ignore_errors=True)
 

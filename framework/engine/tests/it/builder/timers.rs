@@ -273,9 +273,8 @@ async fn late_rows_that_the_code_does_not_see_go_to_the_sink_of_late_rows() {
     let dropped: u64 =
         query.recent_progress().iter().map(|it| it.state_operators[0].num_rows_dropped_by_watermark).sum();
     assert_eq!(dropped, 1);
-    let [row] = &as_json(&[program.memory.table("q", "late").unwrap().rows()].concat())[..] else {
-        panic!("not one row")
-    };
+    let late = as_json(&program.memory.table("q", "late").unwrap().rows());
+    let [row] = &late[..] else { panic!("not one row: {late:?}") };
     let row: serde_json::Value = serde_json::from_str(row).unwrap();
     assert_eq!((&row["operator"], &row["reason"]), (&"user-state-0".into(), &"late".into()));
     let document: serde_json::Value = serde_json::from_str(row["row"].as_str().unwrap()).unwrap();
