@@ -11,6 +11,7 @@ pub(crate) mod aggregate;
 mod by_key;
 pub(crate) mod changes;
 pub(crate) mod deduplicate;
+mod functions;
 pub(crate) mod join;
 pub(crate) mod limit;
 mod panes;

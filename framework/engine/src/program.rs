@@ -114,8 +114,8 @@ impl QueryProgram {
             }
             let ended = (&mut first.end.0).await;
             let result = ended.map_err(|e| Error::internal("a split's task broke off").because(e))??;
-            for (port, rows) in result.partials {
-                gathered.partials.entry(port).or_default().extend(rows);
+            for (port, kept) in result.partials {
+                gathered.partials.entry(port).or_default().extend(kept.rows);
             }
             if let Some(rows) = gathered.source_rows.get_mut(first.source) {
                 *rows += result.rows;

@@ -1,5 +1,8 @@
 //! One split of a source, from bytes to the rows of stages and sinks: read, decode, run the pieces that read it, chunk by chunk.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,7 +18,11 @@ use crate::late::LateRows;
 use crate::operators::merge_with;
 
 /// Rows of one stage are shrunk, where it can, when there are more than this, so that a long epoch with few keys stays small.
-const MERGE_ABOVE_ROWS: usize = 1 << 17;
+const SHRINK_ABOVE_ROWS: usize = 1 << 17;
+
+/// They are shrunk again when there are so many times as many as the last time left: rows of ever new keys do not become fewer,
+/// and would be gone through with each chunk.
+const SHRINK_AGAIN: usize = 4;
 
 /// Chunks that a split may be ahead of the sinks.
 pub(crate) const CHUNKS_AHEAD: usize = 4;
@@ -79,10 +86,39 @@ pub(crate) struct Readers {
     pub(crate) observers: Vec<Arc<dyn ExecutionPlan>>,
 }
 
+/// The rows of a split for one stage, so far.
+#[derive(Default)]
+pub(crate) struct Kept {
+    pub(crate) rows: Vec<RecordBatch>,
+    /// How many there were when they had been shrunk.
+    shrunk: usize,
+}
+
+impl Kept {
+    async fn add(
+        &mut self,
+        rows: Vec<RecordBatch>,
+        shrink: Option<&Arc<dyn ExecutionPlan>>,
+        runner: &Runner,
+    ) -> Result<()> {
+        self.rows.extend(rows);
+        let Some(shrink) = shrink else { return Ok(()) };
+        if self.rows.len() > 1 && self.count() > SHRINK_ABOVE_ROWS.max(self.shrunk.saturating_mul(SHRINK_AGAIN)) {
+            self.rows = merge_with(shrink, runner, std::mem::take(&mut self.rows)).await?;
+            self.shrunk = self.count();
+        }
+        Ok(())
+    }
+
+    fn count(&self) -> usize {
+        self.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
 /// What a split came to.
 pub(crate) struct SplitResult {
     /// Rows for stages.
-    pub(crate) partials: BTreeMap<StagePort, Vec<RecordBatch>>,
+    pub(crate) partials: BTreeMap<StagePort, Kept>,
     /// Rows read.
     pub(crate) rows: u64,
 }
@@ -129,14 +165,7 @@ impl SplitRun {
     async fn to_stages(&self, chunk: &RecordBatch, result: &mut SplitResult) -> Result<()> {
         for ToStage { port, plan, shrink, wanted } in &self.readers.to_stages {
             let partial = self.runner.run(plan, self.input(chunk.clone(), *wanted)).await?;
-            let kept = result.partials.entry(*port).or_default();
-            kept.extend(partial);
-            if let Some(shrink) = shrink
-                && kept.len() > 1
-                && kept.iter().map(RecordBatch::num_rows).sum::<usize>() > MERGE_ABOVE_ROWS
-            {
-                *kept = merge_with(shrink, &self.runner, std::mem::take(kept)).await?;
-            }
+            result.partials.entry(*port).or_default().add(partial, shrink.as_ref(), &self.runner).await?;
         }
         Ok(())
     }

@@ -26,4 +26,4 @@ pub use key::{KEY_VERSION, encode_keys, key_hash, virtual_node};
 pub use later::LaterRows;
 pub use layout::StateLayout;
 pub use spill::{SPILL_FOLDER, StateMemory};
-pub use store::{KeyedState, Matches, Probe, RowRef};
+pub use store::{KeyedState, Matches, Matching, Probe, RowRef};

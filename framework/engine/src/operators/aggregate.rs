@@ -1,4 +1,5 @@
-//! The stateful aggregate: `Partial` below it, `PartialReduce` to merge with the state, `Final` for what it emits.
+//! The stateful aggregate: `Partial` below it, `PartialReduce` for what an epoch brings; from there on the groups of the rows are
+//! known, and its functions work without a plan (see `functions`).
 //!
 //! Per epoch (Spark: `StateStoreSaveExec`):
 //! ```text
@@ -18,27 +19,25 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array, new_null_array};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int8Array, RecordBatch, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take;
 use async_trait::async_trait;
-use datafusion::error::DataFusionError;
-use datafusion::logical_expr::EmitTo;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use tidegate_api::{Error, Result};
 use tidegate_epoch::OperatorNumbers;
-use tidegate_epoch::state::{KeyedState, StateLayout};
+use tidegate_epoch::state::{KeyedState, Matching, StateLayout};
 use tidegate_sql::Panes;
 
 use super::changes::changes;
+use super::functions::Functions;
 use super::panes::Spread;
 use super::shape::{filtered, not, on_time, to_output};
 use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with, micros};
 use crate::error::from_datafusion;
 use crate::exec::leaf::Emission;
-use crate::exec::{LeafExec, LeafId, Runner};
+use crate::exec::{LeafExec, LeafId};
 
 /// How a grouping key is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +71,10 @@ pub(super) struct Physical {
     pub(super) partial: SchemaRef,
     /// Partial rows to one a group.
     pub(super) merge: Arc<dyn ExecutionPlan>,
-    /// Partial rows, one a group, to `keys…, values…`.
-    pub(super) finish: Arc<dyn ExecutionPlan>,
+    /// The same functions, for rows whose groups are known.
+    pub(super) functions: Functions,
     /// The state of the one group that there is without keys, before any row.
     empty: Option<RecordBatch>,
-    functions: Vec<Arc<AggregateFunctionExpr>>,
-    input: SchemaRef,
 }
 
 impl Physical {
@@ -85,19 +82,14 @@ impl Physical {
     pub(super) fn of(plan: &Arc<dyn ExecutionPlan>, constant: bool) -> Result<(Arc<dyn ExecutionPlan>, Self)> {
         let partial = find_partial(plan).ok_or_else(|| Error::internal("no partial aggregate in the plan"))?;
         let exec = partial.downcast_ref::<AggregateExec>().ok_or_else(|| Error::internal("no aggregate"))?;
-        let functions = exec.aggr_expr().to_vec();
-        let schema = partial.schema();
-        let groups = exec.group_expr().as_final();
-        let leaf = || Arc::new(LeafExec::new(LeafId::Partials, schema.clone()));
-        let build = |mode, input_schema| {
-            let filters = vec![None; functions.len()];
-            AggregateExec::try_new(mode, groups.clone(), functions.clone(), filters, leaf(), input_schema)
-                .map_err(from_datafusion)
-        };
-        let merge = Arc::new(build(AggregateMode::PartialReduce, schema.clone())?);
-        let finish = Arc::new(build(AggregateMode::Final, exec.input_schema())?);
-        let (key_count, input) = (groups.expr().len(), exec.input_schema());
-        let mut physical = Self { key_count, partial: schema, merge, finish, empty: None, functions, input };
+        let (schema, groups) = (partial.schema(), exec.group_expr().as_final());
+        let leaf = Arc::new(LeafExec::new(LeafId::Partials, schema.clone()));
+        let (exprs, key_count) = (exec.aggr_expr().to_vec(), groups.expr().len());
+        let filters = vec![None; exprs.len()];
+        let functions = Functions::new(key_count, &exprs, exec.input_schema()).map_err(from_datafusion)?;
+        let merge = AggregateExec::try_new(AggregateMode::PartialReduce, groups, exprs, filters, leaf, schema.clone());
+        let merge = Arc::new(merge.map_err(from_datafusion)?);
+        let mut physical = Self { key_count, partial: schema, merge, functions, empty: None };
         if constant {
             let key: ArrayRef = Arc::new(Int8Array::from(vec![0_i8]));
             physical.empty = Some(physical.without_rows(vec![key])?);
@@ -110,12 +102,19 @@ impl Physical {
         let broken = |e| Error::internal("an empty group can't be built").because(e);
         let none_of = UInt32Array::from_value(0, keys.first().map_or(0, |it| it.len()));
         let mut columns = keys;
-        for function in &self.functions {
-            for state in empty_state(function, &self.input).map_err(from_datafusion)? {
-                columns.push(take(&state, &none_of, None).map_err(broken)?);
-            }
+        for state in self.functions.empty().map_err(from_datafusion)? {
+            columns.push(take(&state, &none_of, None).map_err(broken)?);
         }
         RecordBatch::try_new(self.partial.clone(), columns).map_err(broken)
+    }
+
+    /// Groups with these keys, of partial rows whose groups are known, as [`Functions::merged`].
+    pub(super) fn merged(&self, keys: &[ArrayRef], rows: &[&RecordBatch], groups: &[usize]) -> Result<RecordBatch> {
+        let count = keys.first().map_or(0, |it| it.len());
+        let mut columns = keys.to_vec();
+        columns.extend(self.functions.merged(rows, groups, count).map_err(from_datafusion)?);
+        RecordBatch::try_new(self.partial.clone(), columns)
+            .map_err(|e| Error::internal("groups can't be built").because(e))
     }
 
     /// Names keys and states, so that another aggregate's state is refused.
@@ -176,22 +175,6 @@ fn find_partial(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>>
     plan.children().into_iter().find_map(find_partial)
 }
 
-/// The state before any row, by the accumulator that partial aggregation uses: the others spell "no row yet" differently.
-fn empty_state(function: &AggregateFunctionExpr, input: &SchemaRef) -> Result<Vec<ArrayRef>, DataFusionError> {
-    if !function.groups_accumulator_supported() {
-        let state = function.create_accumulator()?.state()?;
-        return state.into_iter().map(|it| it.to_array()).collect();
-    }
-    let mut accumulator = function.create_groups_accumulator()?;
-    let order = function.order_bys().iter().map(|it| it.expr.clone());
-    let arguments = function.expressions().into_iter().chain(order);
-    let arguments = arguments.map(|it| Ok(new_null_array(&it.data_type(input)?, 1)));
-    let arguments = arguments.collect::<Result<Vec<_>, DataFusionError>>()?;
-    // A row that the filter leaves out: with no row at all, accumulators take "none was null" for "each was seen".
-    accumulator.update_batch(&arguments, &[0], Some(&BooleanArray::from(vec![false])), 1)?;
-    accumulator.state(EmitTo::All)
-}
-
 /// The partial rows of the groups that an epoch changed.
 struct Changed {
     /// As they were; kept only where changes are asked for.
@@ -250,20 +233,21 @@ impl Aggregate {
     }
 
     /// Merges new rows with the state's rows of the same keys and puts the result into the overlay.
-    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<Changed> {
+    fn store(&mut self, new: Vec<RecordBatch>) -> Result<Changed> {
         if new.is_empty() {
             return Ok(Changed { before: Vec::new(), after: new });
         }
         let new = concat(&self.physical.partial, &new)?;
-        let stored = self.state.matching(&new)?;
-        let mut before = if self.emissions.contains(&Emission::Changes) { vec![stored.clone()] } else { Vec::new() };
+        let Matching { rows: stored, of } = self.state.matching(&new)?;
         let mut merged = if stored.num_rows() == 0 {
             new
         } else {
             // Stored rows first: order-sensitive aggregates see them as the older ones.
-            let both = vec![stored, new];
-            concat(&self.physical.partial, &merge_with(&self.physical.merge, runner, both).await?)?
+            let groups: Vec<usize> = of.into_iter().chain(0..new.num_rows()).collect();
+            let keys = new.columns().get(..self.physical.key_count).unwrap_or_default();
+            self.physical.merged(keys, &[&stored, &new], &groups)?
         };
+        let mut before = if self.emissions.contains(&Emission::Changes) { vec![stored] } else { Vec::new() };
         if self.spec.retracts && self.physical.empty.is_none() {
             merged = self.without_gone(merged)?;
         }
@@ -284,8 +268,8 @@ impl Aggregate {
         filtered(&merged, &there)
     }
 
-    async fn finish(&self, runner: &Runner, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-        let rows = merge_with(&self.physical.finish, runner, rows).await?;
+    fn finish(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        let rows = self.physical.functions.finished(rows)?;
         rows.iter().map(|it| to_output(it, &self.spec.keys, &self.spec.output)).collect()
     }
 }
@@ -320,7 +304,7 @@ impl Operator for Aggregate {
         let mut at = ctx.clock.monotonic();
         let mut numbers = OperatorNumbers { name: "stateStoreSave".to_owned(), ..OperatorNumbers::default() };
         let new = self.new_rows(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
-        let Changed { before, after: changed } = self.store(new, ctx.runner).await?;
+        let Changed { before, after: changed } = self.store(new)?;
         numbers.rows_updated = changed.iter().map(|it| it.num_rows() as u64).sum();
         numbers.updates_ms = ctx.lap_ms(&mut at);
         let mut closed = Vec::new();
@@ -341,9 +325,9 @@ impl Operator for Aggregate {
                 Emission::Closed => closed.clone(),
                 Emission::Whole => self.state.all()?,
             };
-            let mut rows = self.finish(ctx.runner, rows).await?;
+            let mut rows = self.finish(&rows)?;
             if *emission == Emission::Changes {
-                rows = changes(&self.finish(ctx.runner, before.clone()).await?, &rows)?;
+                rows = changes(&self.finish(&before)?, &rows)?;
             }
             emitted.insert(*emission, rows);
         }

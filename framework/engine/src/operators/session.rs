@@ -34,7 +34,6 @@ use super::aggregate::Physical;
 use super::by_key::ByKey;
 use super::shape::parted;
 use super::{Emitted, Operator, OperatorEpoch, OperatorSpec, concat, merge_with};
-use crate::exec::Runner;
 use crate::exec::leaf::Emission;
 use sweep::{Merged, Piece, sweep};
 
@@ -143,7 +142,7 @@ impl Sessions {
     }
 
     /// Merges new rows into the state.
-    async fn store(&mut self, new: Vec<RecordBatch>, runner: &Runner) -> Result<Option<Changed>> {
+    fn store(&mut self, new: Vec<RecordBatch>) -> Result<Option<Changed>> {
         if new.is_empty() {
             return Ok(None);
         }
@@ -168,14 +167,26 @@ impl Sessions {
         }
         let mut merged = vec![self.under_session(&all, &single)?];
         if !several.is_empty() {
-            let rows = self.under_session(&all, &several)?;
-            merged.extend(merge_with(&self.physical.merge, runner, vec![rows]).await?);
+            let counts = sessions.iter().map(|it| it.count).filter(|it| *it > 1);
+            merged.push(self.merged(&self.under_session(&all, &several)?, counts)?);
         }
         self.state.remove_rows(&gone);
         let merged = concat(&self.physical.partial, &merged)?;
         self.state.append(&self.with_row(&merged)?, None)?;
         let superseded = self.without_rows(&self.under_session(&all, &superseded)?)?;
         Ok(Some(Changed { merged, superseded }))
+    }
+
+    /// One row a session: `rows` are those of one session after the other, `counts` how many each has.
+    fn merged(&self, rows: &RecordBatch, counts: impl Iterator<Item = usize>) -> Result<RecordBatch> {
+        let (mut groups, mut firsts) = (Vec::with_capacity(rows.num_rows()), Vec::new());
+        for (group, count) in counts.enumerate() {
+            firsts.push(u32::try_from(groups.len()).unwrap_or(u32::MAX));
+            groups.extend(std::iter::repeat_n(group, count));
+        }
+        let firsts = taken(rows, firsts.into_iter())?;
+        let keys = firsts.columns().get(..self.physical.key_count).unwrap_or_default();
+        self.physical.merged(keys, &[rows], &groups)
     }
 
     /// Sessions of the same keys and times that have seen no row, if somebody wants to see what changed.
@@ -258,16 +269,14 @@ impl Sessions {
     }
 
     /// Rows of the state as the plan above expects them: keys, among them the session as a struct, and values.
-    async fn finish(&self, runner: &Runner, rows: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    fn finish(&self, rows: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
         let rows = rows.iter().filter(|it| it.num_rows() > 0).map(|it| self.without_row(it));
         let rows = rows.collect::<Result<Vec<_>>>()?;
-        let finished = merge_with(&self.physical.finish, runner, rows).await?;
-        finished.iter().map(|it| self.output(it)).collect()
+        self.physical.functions.finished(&rows)?.into_iter().map(|it| self.output(it)).collect()
     }
 
-    fn output(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+    fn output(&self, mut columns: Vec<ArrayRef>) -> Result<RecordBatch> {
         let schema = &self.spec.output;
-        let mut columns = rows.columns().to_vec();
         let parts: Vec<ArrayRef> = columns.splice(self.spec.start..self.spec.start + 2, []).collect();
         let Some(DataType::Struct(fields)) = schema.fields().get(self.spec.start).map(|it| it.data_type()) else {
             return Err(Error::internal("a session is a struct"));
@@ -314,7 +323,7 @@ impl Operator for Sessions {
         let name = "sessionWindowStateStoreSaveExec".to_owned();
         let mut numbers = OperatorNumbers { name, ..OperatorNumbers::default() };
         let new = self.on_time(inputs.into_iter().flatten().collect(), ctx, &mut numbers).await?;
-        let changed = self.store(new, ctx.runner).await?;
+        let changed = self.store(new)?;
         numbers.rows_updated = changed.as_ref().map_or(0, |it| it.merged.num_rows() as u64);
         let changed = changed.map_or_else(Vec::new, |it| vec![it.merged, it.superseded]);
         numbers.updates_ms = ctx.lap_ms(&mut at);
@@ -333,7 +342,7 @@ impl Operator for Sessions {
                 Emission::Changed => changed.clone(),
                 Emission::Changes | Emission::Rows => Vec::new(),
             };
-            emitted.insert(*emission, self.finish(ctx.runner, rows).await?);
+            emitted.insert(*emission, self.finish(&rows)?);
         }
         Ok((emitted, numbers))
     }

@@ -13,9 +13,9 @@ use tidegate_epoch::OperatorNumbers;
 use super::aggregate::GroupKey;
 
 /// Rows of the final aggregate (`keys…, values…`) as the plan above expects them.
-pub(crate) fn to_output(batch: &RecordBatch, keys: &[GroupKey], schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn to_output(rows: &[ArrayRef], keys: &[GroupKey], schema: &SchemaRef) -> Result<RecordBatch> {
     let mut columns = Vec::with_capacity(schema.fields().len());
-    for (at, column) in batch.columns().iter().enumerate() {
+    for (at, column) in rows.iter().enumerate() {
         match keys.get(at) {
             Some(GroupKey::Constant) => {}
             Some(GroupKey::Window { size_us, .. }) => {

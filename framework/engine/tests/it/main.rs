@@ -7,6 +7,7 @@ mod fuzzed;
 mod groups;
 mod harness;
 mod joins;
+mod many_groups;
 mod observed;
 mod parallelism;
 mod past_spark;

@@ -22,6 +22,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
+pub use read::Matching;
 pub use rows::{Matches, Probe, RowRef};
 
 /// The state of one operator: at most one row a key, or several if the layout has a row column. All changes go to an overlay; [`seal`](Self::seal) makes it the

@@ -145,7 +145,7 @@ impl Counting<'_> {
             came.into_iter().partition(|((start, _), _)| start + SIZE_MS <= late_ms);
         let partial: Vec<_> = groups.iter().map(|(group, n)| (group.clone(), *n, 0)).collect();
         let mut before = BTreeMap::new();
-        for (group, n, mark) in groups_of(&state.matching(&state_rows(&partial)?)?) {
+        for (group, n, mark) in groups_of(&state.matching(&state_rows(&partial)?)?.rows) {
             before.insert(group.clone(), mark);
             *groups.entry(group).or_default() += n;
         }

@@ -15,13 +15,21 @@ use crate::state::level::{Identity, Lent, Level};
 /// Rows of a batch that `all` gives.
 const BATCH_ROWS: usize = 1 << 16;
 
+/// What a state has of the keys that were asked for.
+#[derive(Debug)]
+pub struct Matching {
+    /// Its rows: each once, in the order in which the keys first come.
+    pub rows: RecordBatch,
+    /// For each of them, the first row that asked for it.
+    pub of: Vec<usize>,
+}
+
 impl KeyedState {
-    /// The rows that those in `rows` name (the whole schema, or the columns alone that say which row it is): each once, in the order in
-    /// which the keys first come.
+    /// The rows that those in `rows` name (the whole schema, or the columns alone that say which row it is).
     ///
     /// # Errors
     /// `Config` if the columns are not those of the layout; as reading rows that are on disk.
-    pub fn matching(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+    pub fn matching(&self, rows: &RecordBatch) -> Result<Matching> {
         let keys = Keys::of(&self.layout, rows)?;
         let lent = self.lend(&keys)?;
         let mut found = Vec::new();
@@ -47,9 +55,9 @@ impl KeyedState {
             picks.push((at, Pick { pane: None, hash: 0, source: sources.len().saturating_sub(1), row: place.row() }));
         }
         picks.sort_unstable_by_key(|it| it.0);
-        let picks: Vec<_> = picks.into_iter().map(|it| it.1).collect();
+        let (of, picks): (Vec<_>, Vec<_>) = picks.into_iter().unzip();
         let sources = Sources::new(sources, picks.iter().map(|it| (it.source, it.row)))?;
-        gather(&self.layout.schema, &sources, &picks)
+        Ok(Matching { rows: gather(&self.layout.schema, &sources, &picks)?, of })
     }
 
     /// All rows, those of this epoch too, in order of pane (null first), hash and key.

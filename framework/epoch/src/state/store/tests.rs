@@ -178,7 +178,8 @@ fn the_overlay_wins_and_discard_brings_the_sealed_rows_back() {
         assert_eq!(sealed(&state).len(), 2);
         let found =
             state.matching(&batch(&[(3, Some(S), 0), (9, Some(S), 0), (2, Some(S), 0), (3, Some(S), 1)])).unwrap();
-        assert_eq!(rows(&[found]), [(3, Some(S), 30), (2, Some(S), 21)]);
+        assert_eq!(rows(&[found.rows]), [(3, Some(S), 30), (2, Some(S), 21)]);
+        assert_eq!(found.of, [0, 2]);
         state.discard();
         assert_eq!(all(&state), [(1, Some(S), 10), (2, Some(S), 20)]);
         assert!(state.delta().unwrap().is_none());
@@ -232,7 +233,7 @@ fn rows_put_after_an_eviction_stay() {
     state.put(batch(&[(1, Some(S), 1)])).unwrap();
     state.seal();
     state.evict_through(S).unwrap();
-    assert_eq!(state.matching(&batch(&[(1, Some(S), 0)])).unwrap().num_rows(), 0);
+    assert_eq!(state.matching(&batch(&[(1, Some(S), 0)])).unwrap().rows.num_rows(), 0);
     state.put(batch(&[(1, Some(S), 2)])).unwrap();
     assert_eq!(all(&state), [(1, Some(S), 2)]);
     state.seal();

@@ -122,8 +122,9 @@ impl Pair {
         prop_assert_eq!(self.state.len(), self.model.now.len());
         prop_assert_eq!(sorted(sealed(&self.state)), sorted(self.model.sealed.values().copied().collect()));
         let wanted: Vec<Row> = self.model.now.values().copied().chain([(77, None, 0), (78, Some(S), 0)]).collect();
-        let found = rows(&[self.state.matching(&self.batch(&wanted)).unwrap()]);
-        prop_assert_eq!(&found, &wanted[..self.model.now.len()]);
+        let found = self.state.matching(&self.batch(&wanted)).unwrap();
+        prop_assert_eq!(rows(&[found.rows]), &wanted[..self.model.now.len()]);
+        prop_assert_eq!(found.of, (0..self.model.now.len()).collect::<Vec<_>>());
         Ok(())
     }
 }
