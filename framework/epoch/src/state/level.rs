@@ -185,13 +185,16 @@ impl Level {
 
     /// Points the key of `hash` at `to`: from `from` if that is a place, else as a new key.
     pub(super) fn point(&mut self, piece: Option<i64>, hash: u64, from: Place, to: Place) {
+        point(index_of(&mut self.shared, &mut self.panes, piece), hash, from, to);
+    }
+
+    /// As [`point`](Self::point), for rows of a chunk by hash and where their key points so far. The index is larger than any
+    /// cache: with nothing between them, its reads overlap.
+    pub(super) fn point_all(&mut self, piece: Option<i64>, chunk: u32, rows: &[(usize, u64, Place)]) {
         let index = index_of(&mut self.shared, &mut self.panes, piece);
-        let known = if from == Place::NONE { None } else { index.find_mut(hash, |it| it.place == from) };
-        if let Some(entry) = known {
-            entry.place = to;
-            return;
+        for (row, hash, from) in rows {
+            point(index, *hash, *from, Place::new(chunk, *row));
         }
-        index.insert_unique(hash, Entry { hash, place: to }, |it| it.hash);
     }
 
     /// Makes all rows of a chunk in memory findable by their `keys` and `hashes`; false if a key is there already.
@@ -346,6 +349,17 @@ fn index_of<'a>(
     match shared {
         Some(index) => index,
         None => &mut panes.entry(piece).or_default().index,
+    }
+}
+
+#[inline]
+fn point(index: &mut Index, hash: u64, from: Place, to: Place) {
+    let known = if from == Place::NONE { None } else { index.find_mut(hash, |it| it.place == from) };
+    match known {
+        Some(entry) => entry.place = to,
+        None => {
+            index.insert_unique(hash, Entry { hash, place: to }, |it| it.hash);
+        }
     }
 }
 

@@ -132,14 +132,15 @@ impl KeyedState {
                 self.sealed.add_runs(piece, new);
                 continue;
             }
-            let rows: Vec<_> = chunk.live_rows().map(|row| (row, chunk.hash(row))).collect();
-            let new = self.sealed.add(chunk.without_keys(&self.layout));
-            for (row, hash) in rows {
+            let mut rows = Vec::with_capacity(chunk.live());
+            for row in chunk.live_rows() {
                 let below = places.and_then(|it| it.get(row).copied()).unwrap_or(Place::NONE);
                 touched.extend(self.piece(below));
                 let from = if self.sealed.kill(below) { below } else { Place::NONE };
-                self.sealed.point(piece, hash, from, Place::new(new, row));
+                rows.push((row, chunk.hash(row), from));
             }
+            let new = self.sealed.add(chunk.without_keys(&self.layout));
+            self.sealed.point_all(piece, new, &rows);
         }
         for piece in touched {
             if let Err(error) = self.sealed.tidy(&self.layout, piece, &mut budget) {
