@@ -211,7 +211,7 @@ async fn distinct(case: &Case) -> BTreeMap<(i64, u8), i64> {
 fn any_cut_counts_the_different_values() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let repeated = std::cell::Cell::new(0);
-    random_cases(30)
+    random_cases(60)
         .run(&cases(), |case| {
             let model = model(&case);
             let expected: BTreeMap<_, _> = model.values.iter().map(|(key, it)| (*key, it.len() as i64)).collect();

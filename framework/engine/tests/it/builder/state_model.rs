@@ -230,6 +230,6 @@ fn random_calls_give_what_a_model_gives() {
         let again = AtomicUsize::new(0);
         let case = |epochs: Vec<Epoch>| runtime.block_on(is_the_model(&epochs, on_disk, &again));
         random_cases(cases).run(&epochs(), case).unwrap_or_else(|e| panic!("{e}"));
-        assert!(again.into_inner() > 5, "some epochs come again");
+        assert!(again.into_inner() > 0, "no epoch came again");
     }
 }
