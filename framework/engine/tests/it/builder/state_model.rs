@@ -225,11 +225,11 @@ fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
 
 #[test]
 fn random_calls_give_what_a_model_gives() {
-    for (cases, on_disk) in [(24, false), (12, true)] {
+    for (cases, on_disk) in [(24, false), (36, true)] {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let again = AtomicUsize::new(0);
         let case = |epochs: Vec<Epoch>| runtime.block_on(is_the_model(&epochs, on_disk, &again));
         random_cases(cases).run(&epochs(), case).unwrap_or_else(|e| panic!("{e}"));
-        assert!(again.into_inner() > 0, "no epoch came again");
+        assert!(again.into_inner() > 5, "some epochs come again");
     }
 }
